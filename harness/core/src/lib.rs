@@ -1,0 +1,21 @@
+//! Nouns and decisions of `harness`.
+//!
+//! Pure: text, time, seeds and observations come in as arguments; values go out. No file system, environment,
+//! network, clock, random generator or async runtime (`clippy.toml` beside this crate bans them).
+
+pub mod ids;
+pub mod text;
+pub mod units;
+
+pub mod model;
+pub mod sandbox;
+pub mod scaffold;
+pub mod suite;
+pub mod surface;
+pub mod task;
+
+pub mod event;
+pub mod outcome;
+pub mod score;
+
+pub mod ports;
