@@ -18,4 +18,7 @@ pub mod event;
 pub mod outcome;
 pub mod score;
 
+pub mod formats;
 pub mod ports;
+pub mod prompt;
+pub mod template;
