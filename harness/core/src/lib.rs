@@ -18,7 +18,10 @@ pub mod event;
 pub mod outcome;
 pub mod score;
 
+pub mod formats;
 pub mod ports;
+pub mod prompt;
+pub mod template;
 
 pub mod schedule;
 pub mod tools;
