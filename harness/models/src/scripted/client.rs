@@ -65,9 +65,9 @@ impl ScriptedModel {
             )));
         };
         script.turn(*turn).ok_or_else(|| {
-            let turns = script.ends.last().unwrap_or(&0);
+            let last = script.ends.last().unwrap_or(&0).saturating_sub(1);
             self.no_reply(&format!(
-                "the script at line {} has {turns} turns and no `then`, asked for turn {turn} (counted from 0)",
+                "the script at line {} answers turns 0 to {last} and has no `then`, asked for turn {turn}",
                 script.line
             ))
         })

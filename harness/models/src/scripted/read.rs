@@ -83,7 +83,7 @@ fn read_file(reader: &mut Reader<'_>, root: &Yaml) -> Vec<Script> {
     };
     match fields.get("harness") {
         Some(version) => {
-            reader.number(version, 1, 1);
+            reader.version(version);
         }
         None => reader.problem(fields.at, "`harness: 1` is missing"),
     }
@@ -132,10 +132,7 @@ fn read_script(reader: &mut Reader<'_>, yaml: &Yaml, defaults: Defaults) -> Opti
         if let Node::Map(entries) = &yaml.value
             && let Some((key, _)) = entries.iter().find(|(key, _)| key.value == "repeat")
         {
-            reader.problem(
-                key.referenced,
-                "`then` answers every further turn, so `repeat` has no meaning here",
-            );
+            reader.problem(key.referenced, "`repeat` has no meaning in `then`");
         }
     }
     if items.unwrap_or_default().is_empty() && fields.get("then").is_none() {

@@ -230,6 +230,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads the version of the format.
+    pub(super) fn version(&mut self, yaml: &Yaml) -> Option<()> {
+        match &yaml.value {
+            Node::Number(number) if number.as_u64() == Some(1) => Some(()),
+            _ => self.expected(yaml, "`harness: 1`, the version of the format"),
+        }
+    }
+
     /// Reads a duration such as `500ms`.
     pub(super) fn duration(&mut self, yaml: &Yaml) -> Option<Duration> {
         let Node::Text(text) = &yaml.value else {
