@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use harness_core::ids::{AttemptId, TrialId};
 use harness_core::model::{
-    CallOrigin, Message, ModelError, ModelRequest, ModelResponse, Reply, Sampling, StopReason, ToolCall,
-    ToolSpec, Usage,
+    CallOrigin, Message, ModelError, ModelRef, ModelRequest, ModelResponse, ModelSpec, ProviderKind, Reply,
+    Sampling, StopReason, ToolCall, ToolSpec, Usage,
 };
 use harness_core::ports::ModelClient;
 use harness_core::units::Tokens;
@@ -368,6 +368,19 @@ async fn refused_calls_have_one_meaning() {
             ]),
             ModelError::RateLimited { retry_after: None },
         ),
+        (
+            events(&[json!({"error": {"message": "pay", "type": "insufficient_quota"}})]),
+            ModelError::QuotaSpent {
+                detail: said(429, "pay"),
+            },
+        ),
+        (
+            events(&[json!({"error": "boom"})]),
+            ModelError::Overloaded {
+                status: 500,
+                retry_after: None,
+            },
+        ),
     ];
     for (behaviour, expected) in cases {
         check(behaviour, true, Err(expected)).await;
@@ -667,4 +680,50 @@ fn settings_are_checked() {
     let bad_key = Some(SettingsError::BadKey { model: "m".into() });
     assert_eq!(problem(with("http://localhost", Some("a\nb"))), bad_key);
     assert!(!format!("{:?}", with("http://localhost", Some(KEY))).contains("sk-test"));
+}
+
+#[test]
+fn settings_come_from_the_model_of_a_suite() {
+    let spec = |provider, base_url: Option<&str>| ModelSpec {
+        id: "m".into(),
+        reference: ModelRef {
+            provider,
+            name: "big".into(),
+        },
+        role: None,
+        base_url: base_url.map(Into::into),
+        key: None,
+        remote_name: Some("remote".into()),
+        stream: true,
+        price: None,
+    };
+    let from = |spec| {
+        CompatSettings::from_spec(&spec, None).map(|settings| {
+            (
+                settings.base_url,
+                settings.model,
+                settings.stream,
+                settings.dialect,
+            )
+        })
+    };
+    let settings = |url: &str, dialect| Ok((url.to_owned(), "remote".to_owned(), true, dialect));
+    assert_eq!(
+        from(spec(ProviderKind::Openai, None)),
+        settings("https://api.openai.com/v1", Dialect::Openai)
+    );
+    assert_eq!(
+        from(spec(ProviderKind::Compat, Some("http://localhost:1/v1"))),
+        settings("http://localhost:1/v1", Dialect::Compat)
+    );
+    let model = "compat/big".to_owned();
+    assert_eq!(
+        from(spec(ProviderKind::Compat, None)),
+        Err(SettingsError::NoBaseUrl { model })
+    );
+    let model = "torch/big".to_owned();
+    assert_eq!(
+        from(spec(ProviderKind::Torch, None)),
+        Err(SettingsError::OtherProvider { model })
+    );
 }

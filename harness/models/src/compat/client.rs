@@ -182,12 +182,13 @@ impl CompatClient {
             .map_err(|error| self.malformed(&format!("not the JSON of an answer ({error})"), json))?;
         if let Some(error) = answer.error.as_ref().filter(|error| !error.is_null()) {
             let value = serde_json::json!({ "error": error });
-            return Err(Failure {
-                status: Told::status_in(&value).unwrap_or(500),
+            let told = Told::from_value(&value);
+            let failure = Failure {
+                status: Told::status_in(&value).unwrap_or_else(|| told.implied_status()),
                 retry_after: None,
-                told: Told::from_value(&value),
-            }
-            .meaning(&self.redactor));
+                told,
+            };
+            return Err(failure.meaning(&self.redactor));
         }
         assembly
             .take(answer)

@@ -113,6 +113,22 @@ impl Told {
             .filter(|status| (400..600).contains(status))
     }
 
+    /// Returns the status that the codes stand for; a failure that says nothing is one of the server.
+    pub(super) fn implied_status(&self) -> u16 {
+        if self.has_code(&QUOTA_CODES) || self.has_code(&["rate_limit_exceeded", "rate_limit_error"]) {
+            429
+        } else if self.has_code(&["invalid_api_key", "authentication_error"]) {
+            401
+        } else if self.has_code(&POLICY_CODES)
+            || self.has_code(&LENGTH_CODES)
+            || self.has_code(&["invalid_request_error", "model_not_found"])
+        {
+            400
+        } else {
+            500
+        }
+    }
+
     fn has_code(&self, known: &[&str]) -> bool {
         self.codes.iter().any(|code| known.contains(&code.as_str()))
     }
