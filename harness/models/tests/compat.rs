@@ -353,7 +353,16 @@ async fn refused_calls_have_one_meaning() {
                 detail: said(307, "the server redirects, check `base_url`"),
             },
         ),
-        // Failures that come with status 200.
+    ];
+    for (behaviour, expected) in cases {
+        check(behaviour, true, Err(expected)).await;
+    }
+}
+
+#[tokio::test]
+async fn failures_that_come_with_status_200_keep_their_meaning() {
+    let said = |status: u16, what: &str| format!("status {status}: {what}");
+    let cases = [
         (
             Behaviour::json(200, &json!({"error": {"message": "upstream", "code": 502}})),
             ModelError::Overloaded {
