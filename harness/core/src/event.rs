@@ -147,6 +147,9 @@ pub struct AttemptEnded {
     pub usage: Usage,
     /// Money of all calls; `None` if a price is unknown.
     pub cost: Option<Usd>,
+    /// Tokens of the calls of judges; their money is in `cost`.
+    #[serde(default)]
+    pub judge_usage: Usage,
     /// Time not spent waiting.
     #[serde(with = "seconds")]
     pub working: Duration,
@@ -333,6 +336,15 @@ pub enum AttemptEvent {
         /// Its content.
         blob: Digest,
         /// Its size.
+        bytes: u64,
+    },
+    /// The working folder was kept since a scorer broke, so that it can be scored again.
+    StateKept {
+        /// The folder.
+        path: String,
+        /// A tar archive of it.
+        blob: Digest,
+        /// The archive's size.
         bytes: u64,
     },
     /// A part of the scorer ended.

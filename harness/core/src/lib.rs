@@ -18,10 +18,16 @@ pub mod event;
 pub mod outcome;
 pub mod score;
 
-pub mod formats;
 pub mod ports;
+
+pub mod files;
 pub mod prompt;
 pub mod template;
-
-pub mod schedule;
 pub mod tools;
+
+pub mod agent;
+pub mod plan;
+pub mod schedule;
+pub mod scoring;
+
+pub mod formats;

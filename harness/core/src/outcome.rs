@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::ModelError;
 use crate::ports::SandboxError;
+use crate::schedule::Scope;
 use crate::score::ScoreResult;
 use crate::task::LimitKind;
 use crate::text::Capped;
@@ -187,6 +188,42 @@ pub fn model_fault(error: &ModelError) -> Fault {
         | ModelError::UnknownModel { .. } => Fault::Operator,
         ModelError::BadRequest { .. } | ModelError::ContextTooLong { .. } => Fault::Harness,
         ModelError::NoReply { .. } => Fault::Operator,
+    }
+}
+
+/// Decides whether other trials are likely to meet the same failure of a model call.
+pub fn model_scope(error: &ModelError) -> Scope {
+    match error {
+        ModelError::RateLimited { .. }
+        | ModelError::Overloaded { .. }
+        | ModelError::Stalled { .. }
+        | ModelError::Malformed { .. }
+        | ModelError::Connection { .. }
+        | ModelError::QuotaSpent { .. }
+        | ModelError::Authentication { .. }
+        | ModelError::UnknownModel { .. } => Scope::Environment,
+        ModelError::ContentPolicy { .. }
+        | ModelError::BadRequest { .. }
+        | ModelError::ContextTooLong { .. }
+        | ModelError::NoReply { .. } => Scope::Attempt,
+    }
+}
+
+/// Decides whether other trials are likely to meet the same failure of a sandbox.
+pub fn sandbox_scope(error: &SandboxError) -> Scope {
+    match error {
+        SandboxError::DaemonUnreachable { .. }
+        | SandboxError::Daemon { .. }
+        | SandboxError::HostDisk { .. }
+        | SandboxError::RuntimeUnknown { .. } => Scope::Environment,
+        SandboxError::Gone { .. }
+        | SandboxError::ImageMissing { .. }
+        | SandboxError::ImageBuild { .. }
+        | SandboxError::Unsupported { .. }
+        | SandboxError::File { .. }
+        | SandboxError::NoShell { .. }
+        | SandboxError::UnknownUser { .. }
+        | SandboxError::Protocol { .. } => Scope::Attempt,
     }
 }
 

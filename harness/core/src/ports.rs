@@ -146,6 +146,12 @@ pub trait Sandbox: Send + Sync {
     /// children included. Fails only if the sandbox is gone or something survived.
     fn kill_all(&self) -> Later<'_, Result<(), SandboxError>>;
 
+    /// Packs a folder into a tar archive, for keeping; at most `cap` bytes, else an error.
+    fn export<'a>(&'a self, path: &'a str, cap: Bytes) -> Later<'a, Result<Vec<u8>, SandboxError>>;
+
+    /// Unpacks an archive made by [`export`](Self::export) of a folder of this name into the parent of `path`.
+    fn import<'a>(&'a self, path: &'a str, archive: Vec<u8>) -> Later<'a, Result<(), SandboxError>>;
+
     /// Removes the sandbox. Safe to call when it is gone.
     fn stop(&self) -> Later<'_, Result<(), SandboxError>>;
 }
@@ -420,7 +426,7 @@ pub trait EventStore: Send + Sync {
 }
 
 /// The log of one attempt; one writer.
-pub trait AttemptLog: Send {
+pub trait AttemptLog: Send + Sync {
     /// Appends one event.
     fn append(&mut self, now: Moment, working: Duration, event: &AttemptEvent) -> Result<(), StoreError>;
 

@@ -417,6 +417,11 @@ impl Scheduler {
         census
     }
 
+    /// Returns how many trials wait before another attempt.
+    pub fn backing_off(&self) -> u32 {
+        u32::try_from(self.backoff.len()).unwrap_or(u32::MAX)
+    }
+
     /// Returns why trials that could run are waiting, in words, if they are.
     pub fn waiting_for(&self, now: Duration) -> Option<String> {
         if let Some(text) = self.breaker.waiting_for(now) {

@@ -187,6 +187,33 @@ pub fn printable(text: &str) -> String {
     })
 }
 
+/// Returns whether `text` fits a pattern with `*` (any characters) and `?` (one character).
+pub fn glob_fits(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    t = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +257,21 @@ mod tests {
         capture.push(&stream[..15]);
         let captured = capture.finish();
         assert_eq!((captured.cut(), captured.readable(100).cut), (0, 0));
+    }
+
+    #[test]
+    fn globs_fit_whole_texts() {
+        for (pattern, text, fits) in [
+            ("*", "", true),
+            ("arith-*", "arith-1", true),
+            ("arith-*", "xarith-1", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*b*b", "abab", true),
+            ("*b*b", "aba", false),
+        ] {
+            assert_eq!(glob_fits(pattern, text), fits, "{pattern} {text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,272 @@
+//! Drives one attempt through its stages: setup, solve, score, teardown.
+//!
+//! Owns: the order of the stages, and that teardown happens on every path. Must not: decide what the agent does
+//! next, or whether anything is tried again.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use harness_core::agent::{Agent, Finished, Why};
+use harness_core::event::{AttemptEvent, LOG_FORMAT};
+use harness_core::ids::AttemptId;
+use harness_core::model::{ModelError, Usage};
+use harness_core::outcome::{
+    CancelledBy, Fault, Outcome, Stage, model_fault, model_scope, sandbox_fault, sandbox_scope,
+};
+use harness_core::plan::Trial;
+use harness_core::ports::{LogSeal, PutFile, Sandbox, SandboxError, StoreError};
+use harness_core::schedule::{Ending, Scope, Spend, TrialIndex};
+use harness_core::scoring::failed_at_limit;
+use harness_core::task::{LimitKind, Limits, OnLimit, TaskSpec};
+use harness_core::text::Capped;
+use harness_core::units::Usd;
+use tokio::sync::Mutex;
+
+use crate::dispatcher::RunContext;
+use crate::journal::Journal;
+use crate::link::Link;
+
+mod judge;
+mod model;
+mod scoring;
+mod setup;
+mod solve;
+
+/// How long the removal of a sandbox may take before it is left to the next sweep.
+const TEARDOWN: Duration = Duration::from_secs(60);
+
+/// What the dispatcher learns about an attempt.
+#[derive(Debug)]
+pub(crate) struct AttemptReport {
+    pub(crate) trial: TrialIndex,
+    pub(crate) attempt: AttemptId,
+    pub(crate) outcome: Outcome,
+    pub(crate) ending: Ending,
+    pub(crate) usage: Usage,
+    pub(crate) judge_usage: Usage,
+    pub(crate) cost: Option<Usd>,
+    pub(crate) turns: u32,
+    pub(crate) malformed_calls: u32,
+    pub(crate) working: Duration,
+    pub(crate) wall: Duration,
+    pub(crate) log: Result<LogSeal, StoreError>,
+}
+
+impl AttemptReport {
+    pub(crate) fn spent(&self) -> Spend {
+        Spend { tokens: self.usage.total() + self.judge_usage.total(), cost: self.cost.unwrap_or(Usd::ZERO) }
+    }
+}
+
+/// Why an attempt does not come to a score.
+#[derive(Debug)]
+pub(crate) enum Break {
+    Void { stage: Stage, fault: Fault, scope: Scope, error: String, evidence: String },
+    Cancelled(CancelledBy),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Break {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Break {
+    pub(crate) fn sandbox(stage: Stage, error: &SandboxError) -> Self {
+        Self::Void {
+            stage,
+            fault: sandbox_fault(error),
+            scope: sandbox_scope(error),
+            error: error.name().to_owned(),
+            evidence: error.to_string(),
+        }
+    }
+
+    pub(crate) fn model(stage: Stage, error: &ModelError) -> Self {
+        Self::Void {
+            stage,
+            fault: model_fault(error),
+            scope: model_scope(error),
+            error: error.name().to_owned(),
+            evidence: error.to_string(),
+        }
+    }
+
+    pub(crate) fn harness(stage: Stage, error: &str, evidence: String) -> Self {
+        Self::Void { stage, fault: Fault::Harness, scope: Scope::Attempt, error: error.to_owned(), evidence }
+    }
+}
+
+/// The sandbox of an attempt, where teardown finds it whatever happened.
+type Held = Arc<Mutex<Option<Box<dyn Sandbox>>>>;
+
+/// What the stages of one attempt share.
+pub(crate) struct Attempt {
+    pub(crate) context: Arc<RunContext>,
+    pub(crate) index: TrialIndex,
+    pub(crate) id: AttemptId,
+    pub(crate) link: Link,
+    pub(crate) journal: Journal,
+    pub(crate) held: Held,
+    pub(crate) judge_usage: Usage,
+    pub(crate) judge_cost: Option<Usd>,
+    pub(crate) agent: Option<Agent>,
+    pub(crate) artifacts: Vec<PutFile>,
+}
+
+impl Attempt {
+    pub(crate) fn new(context: Arc<RunContext>, id: AttemptId, link: Link, journal: Journal) -> Self {
+        Self {
+            context,
+            index: link.trial,
+            id,
+            link,
+            journal,
+            held: Held::default(),
+            judge_usage: Usage::default(),
+            judge_cost: Some(Usd::ZERO),
+            agent: None,
+            artifacts: Vec::new(),
+        }
+    }
+
+    pub(crate) fn trial(&self) -> &Trial {
+        &self.context.plan.trials[self.index.at()]
+    }
+
+    pub(crate) fn task(&self) -> &Arc<TaskSpec> {
+        &self.context.plan.tasks[self.trial().task]
+    }
+
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        let trial = self.trial();
+        &self.context.plan.limits[trial.task][trial.scaffold]
+    }
+
+    pub(crate) fn stage(&mut self, stage: Stage) -> Result<(), StoreError> {
+        self.journal.append(&AttemptEvent::StageStarted { stage })
+    }
+
+    /// Returns the time until the first limit of time, and which it is.
+    pub(crate) fn time_left(&self) -> (Duration, LimitKind) {
+        let limits = self.limits();
+        let working = limits.working.saturating_sub(self.journal.working());
+        let wall = limits.wall.saturating_sub(self.journal.wall());
+        if wall <= working { (wall, LimitKind::Wall) } else { (working, LimitKind::Working) }
+    }
+
+    fn started(&self) -> AttemptEvent {
+        let (plan, trial) = (&self.context.plan, self.trial());
+        let model = trial.model.map(|model| plan.suite.models[model].reference.to_string());
+        AttemptEvent::Started {
+            format: LOG_FORMAT,
+            attempt: self.id.clone(),
+            task_version: self.task().version,
+            task: self.task().digest,
+            scaffold: plan.scaffolds[trial.scaffold].digest,
+            model: model.unwrap_or_else(|| "none".to_owned()),
+        }
+    }
+
+    async fn stages(&mut self) -> Result<Outcome, Break> {
+        self.journal.append(&self.started())?;
+        if self.task().sandbox.is_some() {
+            self.stage(Stage::Setup)?;
+            self.set_up().await?;
+        }
+        self.stage(Stage::Solve)?;
+        let finished = self.solve().await?;
+        self.stage(Stage::Score)?;
+        self.judged_outcome(finished).await
+    }
+
+    async fn judged_outcome(&mut self, finished: Finished) -> Result<Outcome, Break> {
+        let submission = finished.submission.as_deref();
+        Ok(match finished.why {
+            Why::Submitted => Outcome::Scored { score: self.score(submission).await? },
+            Why::Refused(by) => Outcome::Refused { by, score: self.score(submission).await? },
+            Why::Limit { limit, .. } => match self.task().on_limit {
+                OnLimit::Score => Outcome::LimitReached { limit, score: self.score(submission).await? },
+                OnLimit::Fail => {
+                    Outcome::LimitReached { limit, score: failed_at_limit(self.task().threshold) }
+                }
+            },
+        })
+    }
+
+    async fn tear_down(&mut self) -> Result<(), StoreError> {
+        let sandbox = self.held.lock().await.take();
+        let Some(sandbox) = sandbox else { return Ok(()) };
+        self.stage(Stage::Teardown)?;
+        let note = match tokio::time::timeout(TEARDOWN, sandbox.stop()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => format!("the sandbox was not removed and is left to the next sweep: {error}"),
+            Err(_) => "the sandbox was not removed within a minute and is left to the next sweep".to_owned(),
+        };
+        tracing::warn!(attempt = %self.id, "{note}");
+        self.journal.append(&AttemptEvent::Noted { text: note })
+    }
+}
+
+/// Removes the sandbox of an attempt that has no log.
+pub(crate) async fn tear_down_quietly(attempt: &Attempt) {
+    setup::discard(attempt).await;
+}
+
+/// Runs one attempt to its end. Never panics and never returns early: what goes wrong is in the report.
+pub(crate) async fn drive(mut attempt: Attempt) -> AttemptReport {
+    let cancel = attempt.link.cancel.clone();
+    let stages = async {
+        tokio::select! {
+            biased;
+            ended = attempt.stages() => ended,
+            by = cancel.cancelled() => Err(Break::Cancelled(by)),
+        }
+    };
+    let ended = AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Break::harness(Stage::Solve, "panic", format!("our program panicked: {text}")))
+    });
+    let (outcome, ending, mut failed) = conclude(ended);
+    failed = failed.or(attempt.tear_down().await.err());
+    let (working, wall) = (attempt.journal.working(), attempt.journal.wall());
+    failed = failed.or(attempt.journal.append(&AttemptEvent::Ended { outcome: outcome.clone() }).err());
+    let agent = attempt.agent.as_ref();
+    let cost = agent.map_or(Some(Usd::ZERO), Agent::cost).zip(attempt.judge_cost).map(|(a, b)| a + b);
+    AttemptReport {
+        trial: attempt.index,
+        usage: agent.map(Agent::usage).unwrap_or_default(),
+        turns: agent.map_or(0, Agent::turns),
+        malformed_calls: agent.map_or(0, Agent::malformed_calls),
+        judge_usage: attempt.judge_usage,
+        attempt: attempt.id,
+        outcome,
+        ending,
+        cost,
+        working,
+        wall,
+        log: match failed {
+            Some(error) => Err(error),
+            None => attempt.journal.finish(),
+        },
+    }
+}
+
+fn conclude(ended: Result<Outcome, Break>) -> (Outcome, Ending, Option<StoreError>) {
+    match ended {
+        Ok(outcome) => (outcome, Ending::Settled, None),
+        Err(Break::Cancelled(by)) => (Outcome::Cancelled { by }, Ending::Cancelled, None),
+        Err(Break::Store(error)) => {
+            (Outcome::Cancelled { by: CancelledBy::Operator }, Ending::Cancelled, Some(error))
+        }
+        Err(Break::Void { stage, fault, scope, error, evidence }) => {
+            let ending = Ending::Void { fault, error: error.clone(), scope };
+            let evidence = Capped::new(&evidence, 8192);
+            (Outcome::Void { stage, fault, error, evidence }, ending, None)
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The setup stage: the sandbox, its files, its setup commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness_core::event::{AttemptEvent, WaitReason};
+use harness_core::files::resolve;
+use harness_core::outcome::{Fault, Stage};
+use harness_core::ports::{ExecEnding, ExecRequest, ExecUser, PutFile, Sandbox, SandboxLabels, SandboxRequest};
+use harness_core::sandbox::SandboxSpec;
+use harness_core::schedule::Scope;
+use harness_core::text::Capped;
+
+use super::{Attempt, Break};
+
+/// The longest time of one setup command.
+const SETUP_TIME: Duration = Duration::from_secs(600);
+/// How much of a setup command's output is kept.
+const SETUP_OUTPUT: usize = 16 << 10;
+
+impl Attempt {
+    /// Starts the sandbox and prepares it.
+    pub(crate) async fn set_up(&mut self) -> Result<(), Break> {
+        let task = Arc::clone(self.task());
+        let Some(spec) = &task.sandbox else { return Ok(()) };
+        let mut map = spec.files.clone();
+        map.extend(self.trial().sample.files.clone());
+        let files = resolve(&map, &task.files);
+        self.start_sandbox(spec, files, Stage::Setup).await?;
+        for command in &spec.setup {
+            self.run_setup(command).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a sandbox and puts it where teardown finds it.
+    pub(super) async fn start_sandbox(
+        &mut self,
+        spec: &SandboxSpec,
+        files: Vec<PutFile>,
+        stage: Stage,
+    ) -> Result<(), Break> {
+        let Some(provider) = self.context.sandboxes.clone() else {
+            let evidence = "the task needs a sandbox, and there is no provider of sandboxes".to_owned();
+            return Err(Break::harness(stage, "no_provider", evidence));
+        };
+        let Some(image) = self.context.images.get(&self.trial().task).cloned() else {
+            let evidence = "the image of the task was not prepared".to_owned();
+            return Err(Break::harness(stage, "image_not_prepared", evidence));
+        };
+        let now = self.context.clock.now();
+        let request = SandboxRequest {
+            spec: Arc::new(spec.clone()),
+            image,
+            files,
+            labels: SandboxLabels {
+                run: self.context.run.clone(),
+                attempt: self.id.clone(),
+                expires: now.wall.plus(self.limits().wall * 2 + Duration::from_secs(3600)),
+            },
+        };
+        let before = self.journal.now();
+        let started = provider.start(&request).await;
+        let took = self.journal.now().saturating_sub(before);
+        self.journal.waited(WaitReason::SandboxStart, took)?;
+        let sandbox = started.map_err(|error| Break::sandbox(stage, &error))?;
+        self.journal.append(&AttemptEvent::SandboxStarted(sandbox.info()))?;
+        *self.held.lock().await = Some(sandbox);
+        Ok(())
+    }
+
+    async fn run_setup(&mut self, command: &str) -> Result<(), Break> {
+        let mut request = ExecRequest::shell(command, SETUP_TIME);
+        request.user = ExecUser::Root;
+        request.cwd = Some("/".to_owned());
+        let held = Arc::clone(&self.held);
+        let guard = held.lock().await;
+        let Some(sandbox) = guard.as_deref() else { return Ok(()) };
+        let result = sandbox.exec(&request).await.map_err(|error| Break::sandbox(Stage::Setup, &error))?;
+        let output = self.journal.cap_output(&[&result.stdout, &result.stderr], SETUP_OUTPUT)?;
+        let text = output.text.clone();
+        self.journal.append(&AttemptEvent::SetupRan {
+            command: Capped::new(command, SETUP_OUTPUT),
+            ending: result.ending,
+            output,
+        })?;
+        if result.ending == (ExecEnding::Exited { code: 0 }) {
+            return Ok(());
+        }
+        let words = harness_core::scoring::describe_ending(result.ending);
+        Err(Break::Void {
+            stage: Stage::Setup,
+            fault: Fault::Task,
+            scope: Scope::Attempt,
+            error: "setup_failed".to_owned(),
+            evidence: format!("the setup command `{}` ended with {words}: {text}", Capped::new(command, 200).text),
+        })
+    }
+}
+
+/// Removes a sandbox that is not needed any more, before its attempt ends.
+pub(super) async fn discard(attempt: &Attempt) {
+    let sandbox: Option<Box<dyn Sandbox>> = attempt.held.lock().await.take();
+    if let Some(sandbox) = sandbox
+        && let Err(error) = sandbox.stop().await
+    {
+        tracing::warn!(attempt = %attempt.id, "a sandbox was not removed and is left to the next sweep: {error}");
+    }
+}
