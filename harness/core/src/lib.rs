@@ -19,3 +19,6 @@ pub mod outcome;
 pub mod score;
 
 pub mod ports;
+
+pub mod fold;
+pub mod stats;
