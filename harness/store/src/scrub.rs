@@ -151,14 +151,17 @@ fn escaped(text: &str) -> String {
 
 /// Returns JSON text with every non-ASCII character as `\uXXXX`.
 fn ascii(text: &str) -> String {
+    let mut units = [0; 2];
     let mut out = String::new();
     for c in text.chars() {
         if c.is_ascii() {
             out.push(c);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            out += &format!("\\u{unit:04x}");
+        } else {
+            out.extend(
+                c.encode_utf16(&mut units)
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}")),
+            );
         }
     }
     out

@@ -1,6 +1,6 @@
 //! A process that is killed loses nothing that it was told is durable.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -25,7 +25,7 @@ fn writes_until_it_is_killed() {
         let (attempt, seal) = write_attempt(&store, index, 20);
         wait(store.commit(now(), ended(attempt, Some(seal)))).unwrap();
         // On a line of its own, whatever the test runner printed before.
-        eprintln!("\nacknowledged {index}");
+        writeln!(std::io::stderr(), "\nacknowledged {index}").unwrap();
     }
 }
 

@@ -51,7 +51,7 @@ fn a_log_cut_anywhere_gives_its_good_prefix() {
     let lines = dir.read_run().unwrap().lines;
     for at in 0..=whole.len() {
         fs::write(&path, &whole[..at]).unwrap();
-        let good = whole[..at].iter().filter(|byte| **byte == b'\n').count();
+        let good = newlines(&whole[..at]);
         let rest = at
             - whole[..at]
                 .iter()
@@ -116,10 +116,12 @@ fn only_what_a_crash_leaves_is_a_torn_tail() {
     );
 }
 
-fn first_clause(text: String) -> String {
-    text.split(", expected")
-        .next()
-        .map_or(text.clone(), str::to_owned)
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
+}
+
+fn first_clause(text: impl AsRef<str>) -> String {
+    text.as_ref().split(", expected").next().unwrap().to_owned()
 }
 
 #[test]
@@ -175,7 +177,7 @@ fn an_unsealed_attempt_gives_its_good_prefix() {
         fs::write(&path, &whole[..at]).unwrap();
         let mut reader = dir.read_unsealed(&attempt, 0).unwrap();
         let lines = reader.by_ref().map(Result::unwrap).count();
-        let good = whole[..at].iter().filter(|byte| **byte == b'\n').count();
+        let good = newlines(&whole[..at]);
         assert_eq!(lines, good, "cut at {at}");
         assert_eq!(reader.torn().is_some(), at > 0 && whole[at - 1] != b'\n');
     }
@@ -252,11 +254,15 @@ fn many_attempts_at_once() {
                         store.commit(now(), ended(attempt, Some(seal)))
                     })
                     .collect();
-                waiting.into_iter().for_each(|answer| wait(answer).unwrap());
+                for answer in waiting {
+                    wait(answer).unwrap();
+                }
             })
         })
         .collect();
-    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    for writer in writers {
+        writer.join().unwrap();
+    }
     let log = dir.read_run().unwrap();
     assert_eq!(log.lines.len(), 201);
     for line in &log.lines[1..] {
@@ -266,7 +272,7 @@ fn many_attempts_at_once() {
         assert_eq!(
             dir.read_attempt(ended.log.as_ref().unwrap())
                 .unwrap()
-                .filter(Result::is_ok)
+                .flatten()
                 .count(),
             40
         );
