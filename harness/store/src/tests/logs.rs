@@ -64,7 +64,10 @@ fn a_log_cut_anywhere_gives_its_good_prefix() {
         let log = dir.read_run().unwrap();
         assert_eq!((&log.lines[..], log.torn), (&lines[..good], torn), "cut at {at}");
 
-        // A continued log goes on where the good prefix ends.
+        // A continued log goes on where the good prefix ends. Not tried at every cut: it syncs.
+        if at % 16 != 0 && rest > 1 {
+            continue;
+        }
         let (store, log) = DiskStore::resume(&dir, Scrubber::none()).unwrap();
         assert_eq!(log.torn, torn);
         store.append(now(), &RunEvent::Interrupted).unwrap();
