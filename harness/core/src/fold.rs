@@ -16,6 +16,7 @@
 
 mod check;
 mod counts;
+mod crash;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -24,14 +25,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{AttemptEnded, Line, RunEnd, RunEvent, SkipReason, Then};
 use crate::ids::{AttemptId, Digest, PhaseId, RunId, TrialId};
-use crate::model::Usage;
-use crate::outcome::{CancelledBy, Outcome};
 use crate::ports::{PreparedImage, Swept};
 use crate::score::ScoreResult;
 use crate::units::Timestamp;
 
 pub use check::{FoldError, Illegal};
 pub use counts::{Counts, Rate};
+pub use crash::{crashed, crashed_after};
 pub use trial::{AttemptView, EndedView, PastScore, Totals, TrialStatus, TrialView};
 
 /// What is known of a run from its log.
@@ -110,25 +110,6 @@ pub fn fold<'a>(lines: impl IntoIterator<Item = &'a Line<RunEvent>>) -> Result<R
         view.apply(line)?;
     }
     Ok(view)
-}
-
-/// Returns the ending of an attempt whose process died: nothing is known of what it used. A caller that has
-/// read the attempt's log fills in what that says.
-pub fn crashed(attempt: AttemptId) -> AttemptEnded {
-    AttemptEnded {
-        attempt,
-        outcome: Outcome::Cancelled {
-            by: CancelledBy::Crash,
-        },
-        turns: 0,
-        usage: Usage::default(),
-        cost: None,
-        working: std::time::Duration::ZERO,
-        wall: std::time::Duration::ZERO,
-        malformed_calls: 0,
-        log: None,
-        then: Then::Open,
-    }
 }
 
 impl RunView {

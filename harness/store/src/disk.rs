@@ -195,10 +195,10 @@ impl DiskStore {
 }
 
 fn seal(event: &RunEvent) -> Option<&LogSeal> {
-    match event {
-        RunEvent::AttemptEnded(ended) => ended.log.as_ref(),
-        _ => None,
-    }
+    let RunEvent::AttemptEnded(ended) = event else {
+        return None;
+    };
+    ended.log.as_ref()
 }
 
 /// Lines are numbered in the order of the calls; the future of `commit` need not be polled for its line to be

@@ -8,7 +8,9 @@ use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{LOG_FORMAT, SkipReason};
+use crate::event::{AttemptEvent, LOG_FORMAT, SkipReason};
+use crate::model::{Reply, StopReason, Usage};
+use crate::outcome::{CancelledBy, Outcome};
 use crate::outcome::{Fault, Stage};
 use crate::score::{Score, Unscored};
 use crate::text::Capped;
@@ -268,6 +270,45 @@ fn a_continuing_process_closes_what_the_dead_one_left() {
     assert_eq!(again, [run_continued(), crash("b")]);
     events.push(start("a", 2));
     assert_eq!(folded(&events).unfinished(), [attempt("a", 2)]);
+}
+
+#[test]
+fn what_a_dead_process_logged_is_counted() {
+    let usage = Usage {
+        input: Tokens(70),
+        output: Tokens(7),
+        ..Usage::default()
+    };
+    let replied = AttemptEvent::ModelReplied {
+        turn: 0,
+        reply: Reply::default(),
+        stop: StopReason::EndTurn,
+        usage,
+        usage_estimated: false,
+        took: Duration::ZERO,
+        served_by: None,
+    };
+    let malformed = AttemptEvent::CallMalformed {
+        tool: "bash".into(),
+        error: Capped::default(),
+    };
+    let events = [replied.clone(), malformed, replied];
+    let lines: Vec<_> = events
+        .into_iter()
+        .zip(0..)
+        .map(|(event, seq)| Line {
+            seq,
+            at: Timestamp(5_000_000 + i64::try_from(seq).unwrap()),
+            working: Duration::from_secs(seq),
+            event,
+        })
+        .collect();
+    let mut expected = crashed(attempt("a", 1));
+    (expected.turns, expected.malformed_calls) = (2, 1);
+    expected.usage += usage;
+    expected.usage += usage;
+    (expected.working, expected.wall) = (Duration::from_secs(2), Duration::from_micros(2));
+    assert_eq!(crashed_after(attempt("a", 1), &lines), expected);
 }
 
 fn ending_of(ended: AttemptEnded) -> RunEvent {
