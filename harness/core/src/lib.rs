@@ -31,3 +31,5 @@ pub mod schedule;
 pub mod scoring;
 
 pub mod formats;
+pub mod fold;
+pub mod stats;

@@ -70,6 +70,16 @@ impl Outcome {
         }
     }
 
+    /// Returns the place of what the scorer came to, for scoring again.
+    pub fn score_mut(&mut self) -> Option<&mut ScoreResult> {
+        match self {
+            Self::Scored { score } | Self::LimitReached { score, .. } | Self::Refused { score, .. } => {
+                Some(score)
+            }
+            Self::Breached { .. } | Self::Void { .. } | Self::Cancelled { .. } => None,
+        }
+    }
+
     /// Returns the name used in files and reports.
     pub fn name(&self) -> &'static str {
         match self {

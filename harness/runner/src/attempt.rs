@@ -56,14 +56,23 @@ pub(crate) struct AttemptReport {
 
 impl AttemptReport {
     pub(crate) fn spent(&self) -> Spend {
-        Spend { tokens: self.usage.total() + self.judge_usage.total(), cost: self.cost.unwrap_or(Usd::ZERO) }
+        Spend {
+            tokens: self.usage.total() + self.judge_usage.total(),
+            cost: self.cost.unwrap_or(Usd::ZERO),
+        }
     }
 }
 
 /// Why an attempt does not come to a score.
 #[derive(Debug)]
 pub(crate) enum Break {
-    Void { stage: Stage, fault: Fault, scope: Scope, error: String, evidence: String },
+    Void {
+        stage: Stage,
+        fault: Fault,
+        scope: Scope,
+        error: String,
+        evidence: String,
+    },
     Cancelled(CancelledBy),
     Store(StoreError),
 }
@@ -96,7 +105,13 @@ impl Break {
     }
 
     pub(crate) fn harness(stage: Stage, error: &str, evidence: String) -> Self {
-        Self::Void { stage, fault: Fault::Harness, scope: Scope::Attempt, error: error.to_owned(), evidence }
+        Self::Void {
+            stage,
+            fault: Fault::Harness,
+            scope: Scope::Attempt,
+            error: error.to_owned(),
+            evidence,
+        }
     }
 }
 
@@ -155,12 +170,18 @@ impl Attempt {
         let limits = self.limits();
         let working = limits.working.saturating_sub(self.journal.working());
         let wall = limits.wall.saturating_sub(self.journal.wall());
-        if wall <= working { (wall, LimitKind::Wall) } else { (working, LimitKind::Working) }
+        if wall <= working {
+            (wall, LimitKind::Wall)
+        } else {
+            (working, LimitKind::Working)
+        }
     }
 
     fn started(&self) -> AttemptEvent {
         let (plan, trial) = (&self.context.plan, self.trial());
-        let model = trial.model.map(|model| plan.suite.models[model].reference.to_string());
+        let model = trial
+            .model
+            .map(|model| plan.suite.models[model].reference.to_string());
         AttemptEvent::Started {
             format: LOG_FORMAT,
             attempt: self.id.clone(),
@@ -186,13 +207,22 @@ impl Attempt {
     async fn judged_outcome(&mut self, finished: Finished) -> Result<Outcome, Break> {
         let submission = finished.submission.as_deref();
         Ok(match finished.why {
-            Why::Submitted => Outcome::Scored { score: self.score(submission).await? },
-            Why::Refused(by) => Outcome::Refused { by, score: self.score(submission).await? },
+            Why::Submitted => Outcome::Scored {
+                score: self.score(submission).await?,
+            },
+            Why::Refused(by) => Outcome::Refused {
+                by,
+                score: self.score(submission).await?,
+            },
             Why::Limit { limit, .. } => match self.task().on_limit {
-                OnLimit::Score => Outcome::LimitReached { limit, score: self.score(submission).await? },
-                OnLimit::Fail => {
-                    Outcome::LimitReached { limit, score: failed_at_limit(self.task().threshold) }
-                }
+                OnLimit::Score => Outcome::LimitReached {
+                    limit,
+                    score: self.score(submission).await?,
+                },
+                OnLimit::Fail => Outcome::LimitReached {
+                    limit,
+                    score: failed_at_limit(self.task().threshold),
+                },
             },
         })
     }
@@ -226,17 +256,34 @@ pub(crate) async fn drive(mut attempt: Attempt) -> AttemptReport {
             by = cancel.cancelled() => Err(Break::Cancelled(by)),
         }
     };
-    let ended = AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(Break::harness(Stage::Solve, "panic", format!("our program panicked: {text}")))
-    });
+    let ended = AssertUnwindSafe(stages)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            Err(Break::harness(
+                Stage::Solve,
+                "panic",
+                format!("our program panicked: {text}"),
+            ))
+        });
     let (outcome, ending, mut failed) = conclude(ended);
     failed = failed.or(attempt.tear_down().await.err());
     let (working, wall) = (attempt.journal.working(), attempt.journal.wall());
-    failed = failed.or(attempt.journal.append(&AttemptEvent::Ended { outcome: outcome.clone() }).err());
+    failed = failed.or(attempt
+        .journal
+        .append(&AttemptEvent::Ended {
+            outcome: outcome.clone(),
+        })
+        .err());
     let agent = attempt.agent.as_ref();
-    let cost = agent.map_or(Some(Usd::ZERO), Agent::cost).zip(attempt.judge_cost).map(|(a, b)| a + b);
+    let cost = agent
+        .map_or(Some(Usd::ZERO), Agent::cost)
+        .zip(attempt.judge_cost)
+        .map(|(a, b)| a + b);
     AttemptReport {
         trial: attempt.index,
         usage: agent.map(Agent::usage).unwrap_or_default(),
@@ -260,13 +307,36 @@ fn conclude(ended: Result<Outcome, Break>) -> (Outcome, Ending, Option<StoreErro
     match ended {
         Ok(outcome) => (outcome, Ending::Settled, None),
         Err(Break::Cancelled(by)) => (Outcome::Cancelled { by }, Ending::Cancelled, None),
-        Err(Break::Store(error)) => {
-            (Outcome::Cancelled { by: CancelledBy::Operator }, Ending::Cancelled, Some(error))
-        }
-        Err(Break::Void { stage, fault, scope, error, evidence }) => {
-            let ending = Ending::Void { fault, error: error.clone(), scope };
+        Err(Break::Store(error)) => (
+            Outcome::Cancelled {
+                by: CancelledBy::Operator,
+            },
+            Ending::Cancelled,
+            Some(error),
+        ),
+        Err(Break::Void {
+            stage,
+            fault,
+            scope,
+            error,
+            evidence,
+        }) => {
+            let ending = Ending::Void {
+                fault,
+                error: error.clone(),
+                scope,
+            };
             let evidence = Capped::new(&evidence, 8192);
-            (Outcome::Void { stage, fault, error, evidence }, ending, None)
+            (
+                Outcome::Void {
+                    stage,
+                    fault,
+                    error,
+                    evidence,
+                },
+                ending,
+                None,
+            )
         }
     }
 }

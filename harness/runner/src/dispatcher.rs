@@ -13,7 +13,9 @@ use harness_core::event::{AttemptEnded, CallThen, RunEvent, Then};
 use harness_core::ids::{AttemptId, RunId};
 use harness_core::model::ToolSpec;
 use harness_core::plan::Plan;
-use harness_core::ports::{Clock, EventStore, Later, ModelClient, PreparedImage, SandboxError, SandboxProvider, StoreError};
+use harness_core::ports::{
+    Clock, EventStore, Later, ModelClient, PreparedImage, SandboxError, SandboxProvider, StoreError,
+};
 use harness_core::prompt::system_variables;
 use harness_core::scaffold::{Prompts, ToolFormat};
 use harness_core::schedule::{
@@ -43,6 +45,8 @@ pub struct RunInput {
     pub past: Vec<TrialPast>,
     /// What earlier processes spent.
     pub spent: Spend,
+    /// The phase that an earlier process began and did not end.
+    pub open_phase: Option<usize>,
     /// How long earlier processes ran.
     pub used_wall: Duration,
     /// Clients, one for each model of the suite.
@@ -122,7 +126,9 @@ impl RunContext {
             store: Arc::clone(&input.store),
             clock: Arc::clone(&input.clock),
             call_timeout: input.call_timeout,
-            gated: model_limits(&plan).iter().any(|limits| limits.tokens_per_minute.is_some()),
+            gated: model_limits(&plan)
+                .iter()
+                .any(|limits| limits.tokens_per_minute.is_some()),
             shared: plan.tasks.iter().map(cells).collect(),
             plan: Arc::clone(&plan),
         }
@@ -132,10 +138,17 @@ impl RunContext {
         self.shared[task][scaffold].get_or_init(|| {
             let (spec, scaffold_spec) = (&self.plan.tasks[task], &self.plan.scaffolds[scaffold]);
             let limits = &self.plan.limits[task][scaffold];
-            let visible = spec.intermediate.as_ref().is_some_and(|intermediate| intermediate.visible);
+            let visible = spec
+                .intermediate
+                .as_ref()
+                .is_some_and(|intermediate| intermediate.visible);
             let specs = tools::specs(&spec.tools, limits, visible);
             let text = scaffold_spec.tool_format == ToolFormat::Text;
-            let grammar = if text { tools::grammar_text(&specs) } else { String::new() };
+            let grammar = if text {
+                tools::grammar_text(&specs)
+            } else {
+                String::new()
+            };
             let values = system_variables(&specs, limits, scaffold_spec.tool_format, &grammar);
             let render = |source: &String| harness_core::template::render("system", source, &values);
             Shared {
@@ -174,6 +187,7 @@ pub async fn run(mut input: RunInput) -> Result<RunEnding, RunStop> {
         ending: None,
         viewed: None,
         last_settled: Duration::ZERO,
+        open_phase: input.open_phase,
     };
     let ended = dispatcher.run(from_attempts, input.interrupts).await;
     dispatcher.show(true);
@@ -183,18 +197,27 @@ pub async fn run(mut input: RunInput) -> Result<RunEnding, RunStop> {
 async fn prepare_images(input: &RunInput) -> Result<BTreeMap<usize, PreparedImage>, RunStop> {
     let mut images = BTreeMap::new();
     let mut known: BTreeMap<_, PreparedImage> = BTreeMap::new();
-    let Some(provider) = &input.sandboxes else { return Ok(images) };
+    let Some(provider) = &input.sandboxes else {
+        return Ok(images);
+    };
     let open = |at: &usize| {
         let trials = input.plan.trials.iter().enumerate();
         let closed = |index: usize| input.past.get(index).is_some_and(|past| past.closed);
-        trials.into_iter().any(|(index, trial)| trial.task == *at && !closed(index))
+        trials
+            .into_iter()
+            .any(|(index, trial)| trial.task == *at && !closed(index))
     };
     let needed: Vec<usize> = (0..input.plan.tasks.len()).filter(open).collect();
     for at in needed {
         let task = &input.plan.tasks[at];
         let Some(spec) = &task.sandbox else { continue };
         let built = matches!(spec.image, harness_core::sandbox::ImageSource::Build { .. });
-        let key = (spec.image.clone(), spec.runtime, spec.user.clone(), built.then_some(task.digest));
+        let key = (
+            spec.image.clone(),
+            spec.runtime,
+            spec.user.clone(),
+            built.then_some(task.digest),
+        );
         let image = if let Some(image) = known.get(&key) {
             image.clone()
         } else {
@@ -204,12 +227,21 @@ async fn prepare_images(input: &RunInput) -> Result<BTreeMap<usize, PreparedImag
             let image = provider
                 .prepare(spec, &task.files)
                 .await
-                .map_err(|source| RunStop::Image { task: task.id.to_string(), source })?;
+                .map_err(|source| RunStop::Image {
+                    task: task.id.to_string(),
+                    source,
+                })?;
             let asked = match &spec.image {
                 harness_core::sandbox::ImageSource::Named(name) => name.clone(),
                 harness_core::sandbox::ImageSource::Build { context, .. } => format!("{}/{context}", task.id),
             };
-            input.store.append(input.clock.now(), &RunEvent::ImageReady { asked, image: image.clone() })?;
+            input.store.append(
+                input.clock.now(),
+                &RunEvent::ImageReady {
+                    asked,
+                    image: image.clone(),
+                },
+            )?;
             known.insert(key, image.clone());
             image
         };
@@ -223,7 +255,10 @@ fn model_limits(plan: &Plan) -> Vec<ModelLimits> {
     let concurrency = &plan.suite.concurrency;
     let of = |model: &harness_core::model::ModelSpec| {
         let own = concurrency.per_model.get(&model.id).cloned().unwrap_or_default();
-        ModelLimits { requests: own.requests, tokens_per_minute: own.tokens_per_minute }
+        ModelLimits {
+            requests: own.requests,
+            tokens_per_minute: own.tokens_per_minute,
+        }
     };
     plan.suite.models.iter().map(of).collect()
 }
@@ -246,7 +281,10 @@ fn schedule_of(input: &mut RunInput) -> Schedule {
         retry: suite.retry.clone(),
         budget_tokens: suite.budget.tokens,
         budget_cost: suite.budget.cost,
-        deadline: suite.budget.wall.map(|wall| wall.saturating_sub(input.used_wall) + input.clock.now().elapsed),
+        deadline: suite
+            .budget
+            .wall
+            .map(|wall| wall.saturating_sub(input.used_wall) + input.clock.now().elapsed),
         on_spent: suite.budget.on_spent,
         spent: input.spent,
         seed: suite.seed,
@@ -269,6 +307,7 @@ struct Dispatcher {
     view: watch::Sender<Progress>,
     viewed: Option<Duration>,
     last_settled: Duration,
+    open_phase: Option<usize>,
 }
 
 impl Dispatcher {
@@ -326,7 +365,11 @@ impl Dispatcher {
 
     fn told(&mut self, told: Told) -> Result<(), RunStop> {
         match told {
-            Told::CallWanted { trial, tokens, granted } => {
+            Told::CallWanted {
+                trial,
+                tokens,
+                granted,
+            } => {
                 self.grants.insert(trial, granted);
                 self.take(Input::CallWanted { trial, tokens })
             }
@@ -362,9 +405,17 @@ impl Dispatcher {
 
     fn obey(&mut self, command: Command) -> Result<(), RunStop> {
         match command {
+            // The log of an earlier process has the start of the phase that it did not end.
+            Command::StartPhase(at) if self.open_phase.take() == Some(at) => {}
             Command::StartPhase(at) => {
                 let phase = self.context.plan.phases[at].id.clone();
-                let trials = self.context.plan.trials.iter().filter(|trial| trial.phase == at).count();
+                let trials = self
+                    .context
+                    .plan
+                    .trials
+                    .iter()
+                    .filter(|trial| trial.phase == at)
+                    .count();
                 let trials = u32::try_from(trials).unwrap_or(u32::MAX);
                 self.append(&RunEvent::PhaseStarted { phase, trials })?;
             }
@@ -411,18 +462,26 @@ impl Dispatcher {
 
     fn commit(&mut self, event: RunEvent) {
         let (store, now) = (Arc::clone(&self.context.store), self.context.clock.now());
-        self.commits.push(Box::pin(async move { store.commit(now, event).await }));
+        self.commits
+            .push(Box::pin(async move { store.commit(now, event).await }));
     }
 
     fn start(&mut self, trial: TrialIndex, number: u32) -> Result<(), RunStop> {
         let context = Arc::clone(&self.context);
-        let id = AttemptId { trial: context.plan.trials[trial.at()].id.clone(), number };
+        let id = AttemptId {
+            trial: context.plan.trials[trial.at()].id.clone(),
+            number,
+        };
         self.append(&RunEvent::AttemptStarted { attempt: id.clone() })?;
         let log = context.store.attempt(&id, trial.0)?;
         let journal = Journal::new(log, Arc::clone(&context.store), Arc::clone(&context.clock));
         let cancel = Cancel::default();
         self.cancels.insert(trial, cancel.clone());
-        let link = Link { trial, to_dispatcher: self.to_dispatcher.clone(), cancel };
+        let link = Link {
+            trial,
+            to_dispatcher: self.to_dispatcher.clone(),
+            cancel,
+        };
         let attempt = Attempt::new(context, id, link, journal);
         let to_dispatcher = self.to_dispatcher.clone();
         self.attempts.spawn(async move {
@@ -433,10 +492,15 @@ impl Dispatcher {
     }
 
     fn close(&mut self, trial: TrialIndex, then: Then) {
-        let Some(report) = self.reports.remove(&trial) else { return };
+        let Some(report) = self.reports.remove(&trial) else {
+            return;
+        };
         let phase = self.context.plan.trials[trial.at()].phase;
         let score = report.outcome.score().and_then(|score| score.score());
-        let (scored, success) = (score.is_some(), score.is_some_and(harness_core::score::Score::success));
+        let (scored, success) = (
+            score.is_some(),
+            score.is_some_and(harness_core::score::Score::success),
+        );
         if matches!(then, Then::Settled | Then::GivenUp) {
             self.last_settled = self.context.clock.now().elapsed;
             self.progress.settled_here += 1;
@@ -473,7 +537,9 @@ impl Dispatcher {
 
     fn show(&mut self, last: bool) {
         let now = self.context.clock.now().elapsed;
-        let fresh = self.viewed.is_some_and(|viewed| now.saturating_sub(viewed) < VIEW);
+        let fresh = self
+            .viewed
+            .is_some_and(|viewed| now.saturating_sub(viewed) < VIEW);
         if fresh && !last {
             return;
         }
@@ -497,7 +563,8 @@ async fn sleep_until(wake: Option<Instant>) {
 
 /// Returns the views of the phases before anything ran.
 pub fn phases_at_start(plan: &Plan) -> Vec<PhaseProgress> {
-    let count = |at| u32::try_from(plan.trials.iter().filter(|trial| trial.phase == at).count()).unwrap_or(u32::MAX);
+    let count =
+        |at| u32::try_from(plan.trials.iter().filter(|trial| trial.phase == at).count()).unwrap_or(u32::MAX);
     let view = |(at, phase): (usize, &harness_core::suite::PhaseSpec)| PhaseProgress {
         id: phase.id.clone(),
         done: 0,

@@ -25,12 +25,21 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) fn new(log: Box<dyn AttemptLog>, store: Arc<dyn EventStore>, clock: Arc<dyn Clock>) -> Self {
         let started = clock.now().elapsed;
-        Self { log, store, clock, started, waited: Duration::ZERO }
+        Self {
+            log,
+            store,
+            clock,
+            started,
+            waited: Duration::ZERO,
+        }
     }
 
     pub(crate) fn append(&mut self, event: &AttemptEvent) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let working = now.elapsed.saturating_sub(self.started).saturating_sub(self.waited);
+        let working = now
+            .elapsed
+            .saturating_sub(self.started)
+            .saturating_sub(self.waited);
         self.log.append(now, working, event)
     }
 
@@ -71,7 +80,11 @@ impl Journal {
     /// Caps what a tool printed; what was cut is kept in a blob, as far as it was captured.
     pub(crate) fn cap_output(&self, streams: &[&Captured], cap: usize) -> Result<Capped, StoreError> {
         let full: u64 = streams.iter().map(|stream| stream.total).sum();
-        let share = if streams.iter().filter(|stream| stream.total > 0).count() > 1 { cap / 2 } else { cap };
+        let share = if streams.iter().filter(|stream| stream.total > 0).count() > 1 {
+            cap / 2
+        } else {
+            cap
+        };
         let mut capped = Capped::default();
         for stream in streams.iter().filter(|stream| stream.total > 0) {
             let part = stream.readable(share);
@@ -98,7 +111,10 @@ impl Journal {
     /// Cuts the texts of a reply to what an event may hold; the whole goes to a blob that the cut text names.
     pub(crate) fn cap_reply(&self, reply: &Reply) -> Result<Reply, StoreError> {
         let mut capped = reply.clone();
-        for text in [Some(&mut capped.text), capped.reasoning.as_mut()].into_iter().flatten() {
+        for text in [Some(&mut capped.text), capped.reasoning.as_mut()]
+            .into_iter()
+            .flatten()
+        {
             self.cap_in_place(text)?;
         }
         for call in &mut capped.tool_calls {

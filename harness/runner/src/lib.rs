@@ -11,7 +11,6 @@ mod progress;
 mod rescore;
 mod tools;
 
-
 pub use dispatcher::{RunEnding, RunInput, RunStop, phases_at_start, run};
 pub use progress::{PhaseProgress, Progress};
 pub use rescore::{RescoreInput, rescore_attempt};

@@ -15,11 +15,19 @@ use crate::attempt::AttemptReport;
 /// Something that an attempt tells the dispatcher.
 pub(crate) enum Told {
     /// It wants to call its model.
-    CallWanted { trial: TrialIndex, tokens: Tokens, granted: oneshot::Sender<()> },
+    CallWanted {
+        trial: TrialIndex,
+        tokens: Tokens,
+        granted: oneshot::Sender<()>,
+    },
     /// A call brought an answer.
     CallDone { trial: TrialIndex, tokens: Tokens },
     /// A call failed; what now?
-    CallFailed { trial: TrialIndex, error: ModelError, then: oneshot::Sender<CallThen> },
+    CallFailed {
+        trial: TrialIndex,
+        error: ModelError,
+        then: oneshot::Sender<CallThen>,
+    },
     /// It is over.
     Ended(Box<AttemptReport>),
 }
@@ -36,7 +44,11 @@ impl Link {
     /// Asks for permission to call the model and waits for it.
     pub(crate) async fn want_call(&self, tokens: Tokens) -> Result<(), CancelledBy> {
         let (granted, wait) = oneshot::channel();
-        self.tell(Told::CallWanted { trial: self.trial, tokens, granted });
+        self.tell(Told::CallWanted {
+            trial: self.trial,
+            tokens,
+            granted,
+        });
         tokio::select! {
             answer = wait => answer.map_err(|_| CancelledBy::Operator),
             by = self.cancel.cancelled() => Err(by),
@@ -45,13 +57,20 @@ impl Link {
 
     /// Reports an answered call.
     pub(crate) fn call_done(&self, tokens: Tokens) {
-        self.tell(Told::CallDone { trial: self.trial, tokens });
+        self.tell(Told::CallDone {
+            trial: self.trial,
+            tokens,
+        });
     }
 
     /// Reports a failed call and waits for the decision.
     pub(crate) async fn call_failed(&self, error: ModelError) -> CallThen {
         let (then, wait) = oneshot::channel();
-        self.tell(Told::CallFailed { trial: self.trial, error, then });
+        self.tell(Told::CallFailed {
+            trial: self.trial,
+            error,
+            then,
+        });
         wait.await.unwrap_or(CallThen::GiveUp)
     }
 

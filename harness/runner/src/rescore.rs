@@ -48,10 +48,14 @@ impl RescoreInput {
                         None => submission.text,
                     });
                 }
-                AttemptEvent::ArtifactKept { path, blob: digest, .. } => {
+                AttemptEvent::ArtifactKept {
+                    path, blob: digest, ..
+                } => {
                     found.artifacts.insert(path, blob(digest)?);
                 }
-                AttemptEvent::StateKept { path, blob: digest, .. } => found.state = Some((path, blob(digest)?)),
+                AttemptEvent::StateKept {
+                    path, blob: digest, ..
+                } => found.state = Some((path, blob(digest)?)),
                 _ => {}
             }
         }
@@ -73,20 +77,31 @@ pub async fn rescore_attempt(
     let planned = input.plan.trials.get(trial).ok_or("the plan has no such trial")?;
     let task = Arc::clone(&input.plan.tasks[planned.task]);
     let found = parts(&task.score);
-    let place = |wanted| found.iter().any(|(_, part)| matches!(part, Part::Command(spec) if spec.place == wanted));
+    let place = |wanted| {
+        found
+            .iter()
+            .any(|(_, part)| matches!(part, Part::Command(spec) if spec.place == wanted))
+    };
     if place(ScorePlace::Same) && left.state.is_none() && !covers(&task.artifacts, &left) {
         let detail = "the agent's container is gone and its working folder was not kept";
         return Ok(unscored(Unscored::NothingStored, detail));
     }
     let mut images = BTreeMap::new();
     if let (Some(provider), Some(spec)) = (&input.sandboxes, &task.sandbox) {
-        let image = provider.prepare(spec, &task.files).await.map_err(|error| error.to_string())?;
+        let image = provider
+            .prepare(spec, &task.files)
+            .await
+            .map_err(|error| error.to_string())?;
         images.insert(planned.task, image);
     }
     let context = Arc::new(RunContext::new(input, images));
     let index = TrialIndex(u32::try_from(trial).unwrap_or(u32::MAX));
     let (to_dispatcher, _nobody) = tokio::sync::mpsc::unbounded_channel();
-    let link = Link { trial: index, to_dispatcher, cancel: Cancel::default() };
+    let link = Link {
+        trial: index,
+        to_dispatcher,
+        cancel: Cancel::default(),
+    };
     let journal = Journal::new(Box::new(Nowhere), Arc::new(Nowhere), Arc::clone(&input.clock));
     let mut attempt = Attempt::new(context, attempt, link, journal);
     let scored = score_again(&mut attempt, left, place(ScorePlace::Same)).await;
@@ -106,7 +121,13 @@ async fn score_again(attempt: &mut Attempt, left: RescoreInput, same: bool) -> R
     let artifacts: Vec<PutFile> = left
         .artifacts
         .into_iter()
-        .map(|(path, bytes)| PutFile { path, data: Arc::new(FileData { bytes, executable: false }) })
+        .map(|(path, bytes)| PutFile {
+            path,
+            data: Arc::new(FileData {
+                bytes,
+                executable: false,
+            }),
+        })
         .collect();
     if same {
         attempt.set_up().await?;
@@ -155,6 +176,11 @@ impl AttemptLog for Nowhere {
     }
 
     fn finish(self: Box<Self>) -> Result<LogSeal, StoreError> {
-        Ok(LogSeal { file: String::new(), lines: 0, bytes: 0, digest: Digest::of(b"") })
+        Ok(LogSeal {
+            file: String::new(),
+            lines: 0,
+            bytes: 0,
+            digest: Digest::of(b""),
+        })
     }
 }

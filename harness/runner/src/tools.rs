@@ -39,8 +39,16 @@ struct Seeing {
 
 impl Seeing {
     fn text(text: impl Into<String>) -> Self {
-        let shown = Capped { text: text.into(), ..Capped::default() };
-        Self { shown, ending: None, took: Duration::ZERO, stopped: None }
+        let shown = Capped {
+            text: text.into(),
+            ..Capped::default()
+        };
+        Self {
+            shown,
+            ending: None,
+            took: Duration::ZERO,
+            stopped: None,
+        }
     }
 }
 
@@ -51,14 +59,22 @@ impl Attempt {
         if left.is_zero() {
             return Ok(Ran::Stopped(limit));
         }
-        let PlannedCall { call_id, tool, invocation, arguments } = call;
+        let PlannedCall {
+            call_id,
+            tool,
+            invocation,
+            arguments,
+        } = call;
         self.journal.append(&AttemptEvent::ToolCalled {
             call_id: Capped::new(&call_id, 200).text,
             tool: tool.clone(),
             arguments: self.cap_arguments(arguments)?,
         })?;
         let seeing = match invocation {
-            Invocation::Bash { command } => self.shell(vec!["/bin/sh".into(), "-c".into(), SHELL.into(), command]).await?,
+            Invocation::Bash { command } => {
+                self.shell(vec!["/bin/sh".into(), "-c".into(), SHELL.into(), command])
+                    .await?
+            }
             Invocation::Python { code } => self.python(code).await?,
             Invocation::ReadFile { path, offset, limit } => self.read_file(&path, offset, limit).await?,
             Invocation::Edit { path, command } => self.edit(&path, &command).await?,
@@ -73,7 +89,9 @@ impl Attempt {
             ending: seeing.ending,
             took: seeing.took,
         })?;
-        Ok(seeing.stopped.map_or(Ran::Output(seeing.shown.text), Ran::Stopped))
+        Ok(seeing
+            .stopped
+            .map_or(Ran::Output(seeing.shown.text), Ran::Stopped))
     }
 
     /// Large arguments (a whole program) go to a blob; the log keeps their beginning and end.
@@ -89,7 +107,10 @@ impl Attempt {
 
     fn cap_text(&self, text: String) -> Seeing {
         let cap = usize::try_from(self.limits().tool_output.0).unwrap_or(usize::MAX);
-        Seeing { shown: Capped::new(&text, cap), ..Seeing::text("") }
+        Seeing {
+            shown: Capped::new(&text, cap),
+            ..Seeing::text("")
+        }
     }
 
     async fn shell(&mut self, argv: Vec<String>) -> Result<Seeing, Break> {
@@ -119,9 +140,16 @@ impl Attempt {
         let held = Arc::clone(&self.held);
         let guard = held.lock().await;
         let Some(sandbox) = guard.as_deref() else {
-            return Err(Break::harness(stage, "no_sandbox", "the task has no sandbox".to_owned()));
+            return Err(Break::harness(
+                stage,
+                "no_sandbox",
+                "the task has no sandbox".to_owned(),
+            ));
         };
-        sandbox.exec(request).await.map_err(|error| Break::sandbox(stage, &error))
+        sandbox
+            .exec(request)
+            .await
+            .map_err(|error| Break::sandbox(stage, &error))
     }
 
     async fn run_and_show(&mut self, request: ExecRequest) -> Result<Seeing, Break> {
@@ -138,14 +166,20 @@ impl Attempt {
         }
         let timed_out = matches!(result.ending, ExecEnding::TimedOut { .. });
         let stopped = (timed_out && request.timeout < whole).then_some(limit);
-        Ok(Seeing { shown, ending: Some(result.ending), took: result.took, stopped })
+        Ok(Seeing {
+            shown,
+            ending: Some(result.ending),
+            took: result.took,
+            stopped,
+        })
     }
 
     async fn load(&mut self, path: &str) -> Result<Result<String, Seeing>, Break> {
         let argv = vec![
             "/bin/sh".to_owned(),
             "-c".to_owned(),
-            "if [ -d \"$0\" ]; then echo \"$0 is a folder\" >&2; exit 1; fi; exec head -c \"$1\" -- \"$0\"".to_owned(),
+            "if [ -d \"$0\" ]; then echo \"$0 is a folder\" >&2; exit 1; fi; exec head -c \"$1\" -- \"$0\""
+                .to_owned(),
             path.to_owned(),
             (MAX_EDIT_FILE + 1).to_string(),
         ];
@@ -156,7 +190,10 @@ impl Attempt {
             return Ok(Err(failed(&result)));
         }
         if result.stdout.total > MAX_EDIT_FILE {
-            return Ok(Err(Seeing::text(format!("{path} is larger than {}", Bytes(MAX_EDIT_FILE)))));
+            return Ok(Err(Seeing::text(format!(
+                "{path} is larger than {}",
+                Bytes(MAX_EDIT_FILE)
+            ))));
         }
         Ok(Ok(whole(&result.stdout)))
     }
@@ -184,7 +221,12 @@ impl Attempt {
             Ok(new) => new,
         };
         let script = "case \"$0\" in */*) mkdir -p -- \"${0%/*}\" ;; esac && cat > \"$0\"";
-        let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned(), path.to_owned()];
+        let argv = vec![
+            "/bin/sh".to_owned(),
+            "-c".to_owned(),
+            script.to_owned(),
+            path.to_owned(),
+        ];
         let lines = new.lines().count();
         let request = self.request(argv, Some(new.into_bytes()));
         let result = self.exec(Stage::Solve, &request).await?;
@@ -192,22 +234,36 @@ impl Attempt {
             return Ok(failed(&result));
         }
         let done = Seeing::text(format!("{path} is written; it has {lines} lines now"));
-        Ok(Seeing { ending: Some(result.ending), took: result.took, ..done })
+        Ok(Seeing {
+            ending: Some(result.ending),
+            took: result.took,
+            ..done
+        })
     }
 
     /// Runs the oracle's script as the task's user.
     pub(crate) async fn run_script(&mut self) -> Result<Seen, Break> {
         let task = Arc::clone(self.task());
-        let script = task.oracle.as_ref().and_then(|oracle| oracle.run.as_ref()).and_then(|path| task.files.get(path));
+        let script = task
+            .oracle
+            .as_ref()
+            .and_then(|oracle| oracle.run.as_ref())
+            .and_then(|path| task.files.get(path));
         let Some(script) = script else {
-            return Err(Break::harness(Stage::Solve, "no_oracle", "the oracle's script is missing".to_owned()));
+            return Err(Break::harness(
+                Stage::Solve,
+                "no_oracle",
+                "the oracle's script is missing".to_owned(),
+            ));
         };
         let mut request = self.request(vec!["/bin/sh".into(), "-s".into()], Some(script.bytes.clone()));
         request.timeout = self.time_left().0;
         request.env = self.sample_env();
         request.user = ExecUser::Task;
         let result = self.exec(Stage::Solve, &request).await?;
-        let output = self.journal.cap_output(&[&result.stdout, &result.stderr], 64 << 10)?;
+        let output = self
+            .journal
+            .cap_output(&[&result.stdout, &result.stderr], 64 << 10)?;
         self.journal.append(&AttemptEvent::ToolReturned {
             call_id: "oracle".to_owned(),
             tool: "oracle".to_owned(),
@@ -237,7 +293,11 @@ fn whole(stream: &Captured) -> String {
 fn failed(result: &ExecResult) -> Seeing {
     let text = result.stderr.readable(2000).text;
     let note = ending_note(result.ending).unwrap_or_default();
-    Seeing { ending: Some(result.ending), took: result.took, ..Seeing::text(format!("{}\n{note}", text.trim_end())) }
+    Seeing {
+        ending: Some(result.ending),
+        took: result.took,
+        ..Seeing::text(format!("{}\n{note}", text.trim_end()))
+    }
 }
 
 /// Returns the line that tells the model how its command ended, unless it ended well.

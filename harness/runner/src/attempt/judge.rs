@@ -39,7 +39,10 @@ impl Attempt {
                     let usage = response.usage.unwrap_or_default();
                     self.judge_usage += usage;
                     let price = context.plan.suite.models[model].price;
-                    self.judge_cost = self.judge_cost.zip(price).map(|(cost, price)| cost + price.cost(&usage));
+                    self.judge_cost = self
+                        .judge_cost
+                        .zip(price)
+                        .map(|(cost, price)| cost + price.cost(&usage));
                     return Ok(read_verdict(spec, &response.reply.text));
                 }
                 Err(error) => {
@@ -57,7 +60,10 @@ impl Attempt {
         let turn = self.agent.as_ref().map_or(0, harness_core::agent::Agent::turns);
         self.log_failure(turn, &error, then)?;
         match then {
-            CallThen::GiveUp => Ok(Some(unscored(Unscored::NoVerdict, &format!("the judge failed: {error}")))),
+            CallThen::GiveUp => Ok(Some(unscored(
+                Unscored::NoVerdict,
+                &format!("the judge failed: {error}"),
+            ))),
             CallThen::Retry { after } => {
                 tokio::time::sleep(after).await;
                 Ok(None)

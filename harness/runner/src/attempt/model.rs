@@ -23,7 +23,11 @@ impl Attempt {
     /// Calls the subject until it answers, a limit comes, or the scheduler gives the call up.
     pub(super) async fn call_subject(&mut self, mut request: Box<ModelRequest>) -> Result<Called, Break> {
         let Some(model) = self.trial().model else {
-            return Err(Break::harness(Stage::Solve, "no_model", "the scaffold calls a model, and there is none".into()));
+            return Err(Break::harness(
+                Stage::Solve,
+                "no_model",
+                "the scaffold calls a model, and there is none".into(),
+            ));
         };
         let client = std::sync::Arc::clone(&self.context.models[model]);
         loop {
@@ -59,7 +63,11 @@ impl Attempt {
     }
 
     async fn wait_for_slot(&mut self, request: &ModelRequest) -> Result<Option<LimitKind>, Break> {
-        let rough: u64 = if self.context.gated { rough_tokens(request) } else { 0 };
+        let rough: u64 = if self.context.gated {
+            rough_tokens(request)
+        } else {
+            0
+        };
         let before = self.journal.now();
         let wall_left = self.limits().wall.saturating_sub(self.journal.wall());
         let granted = tokio::time::timeout(wall_left, self.link.want_call(Tokens(rough))).await;
@@ -98,12 +106,25 @@ impl Attempt {
         }
     }
 
-    pub(super) fn log_failure(&mut self, turn: u32, error: &ModelError, then: CallThen) -> Result<(), StoreError> {
-        self.journal.append(&AttemptEvent::ModelFailed { turn, error: error.clone(), then })
+    pub(super) fn log_failure(
+        &mut self,
+        turn: u32,
+        error: &ModelError,
+        then: CallThen,
+    ) -> Result<(), StoreError> {
+        self.journal.append(&AttemptEvent::ModelFailed {
+            turn,
+            error: error.clone(),
+            then,
+        })
     }
 }
 
 fn rough_tokens(request: &ModelRequest) -> u64 {
-    let input: u64 = request.messages.iter().map(|message| message.rough_tokens().0).sum();
+    let input: u64 = request
+        .messages
+        .iter()
+        .map(|message| message.rough_tokens().0)
+        .sum();
     input + u64::from(request.sampling.max_tokens)
 }

@@ -63,7 +63,9 @@ impl Attempt {
                     ScorePlace::Same => self.score_same(spec, submission).await?,
                     ScorePlace::Fresh => self.score_fresh(spec, submission).await?,
                 };
-                let output = self.journal.cap_output(&[&result.stdout, &result.stderr], OUTPUT)?;
+                let output = self
+                    .journal
+                    .cap_output(&[&result.stdout, &result.stderr], OUTPUT)?;
                 (read_result(spec.read, &result), Some(result.ending), Some(output))
             }
         };
@@ -80,7 +82,11 @@ impl Attempt {
     }
 
     /// Runs a scoring program in the agent's container, after everything that the agent started is dead.
-    async fn score_same(&mut self, spec: &CommandSpec, submission: Option<&str>) -> Result<ExecResult, Break> {
+    async fn score_same(
+        &mut self,
+        spec: &CommandSpec,
+        submission: Option<&str>,
+    ) -> Result<ExecResult, Break> {
         let files = self.score_files(&spec.files, submission);
         if spec.as_root && script_size(&files) <= IN_SCRIPT {
             let script = in_script(&files, &spec.run);
@@ -98,17 +104,27 @@ impl Attempt {
     async fn replace_all(&mut self, files: &[PutFile]) -> Result<(), Break> {
         let held = Arc::clone(&self.held);
         let guard = held.lock().await;
-        let Some(sandbox) = guard.as_deref() else { return Ok(()) };
+        let Some(sandbox) = guard.as_deref() else {
+            return Ok(());
+        };
         let failed = |error: SandboxError| Break::sandbox(Stage::Score, &error);
         sandbox.kill_all().await.map_err(failed)?;
         sandbox.write(files).await.map_err(failed)
     }
 
     /// Runs a scoring program in a new container that gets the artifacts.
-    async fn score_fresh(&mut self, spec: &CommandSpec, submission: Option<&str>) -> Result<ExecResult, Break> {
+    async fn score_fresh(
+        &mut self,
+        spec: &CommandSpec,
+        submission: Option<&str>,
+    ) -> Result<ExecResult, Break> {
         let task = Arc::clone(self.task());
         let Some(sandbox) = &task.sandbox else {
-            return Err(Break::harness(Stage::Score, "no_sandbox", "the task has no sandbox".to_owned()));
+            return Err(Break::harness(
+                Stage::Score,
+                "no_sandbox",
+                "the task has no sandbox".to_owned(),
+            ));
         };
         let mut files = self.artifacts.clone();
         files.extend(self.score_files(&spec.files, submission));
@@ -119,7 +135,11 @@ impl Attempt {
 
     fn scoring_request(&self, spec: &CommandSpec) -> ExecRequest {
         ExecRequest {
-            user: if spec.as_root { ExecUser::Root } else { ExecUser::Task },
+            user: if spec.as_root {
+                ExecUser::Root
+            } else {
+                ExecUser::Task
+            },
             env: self.sample_env(),
             ..ExecRequest::shell(&spec.run, spec.timeout)
         }
@@ -128,7 +148,13 @@ impl Attempt {
     fn score_files(&self, map: &FileMap, submission: Option<&str>) -> Vec<PutFile> {
         let mut files = resolve(map, &self.task().files);
         let bytes = submission.unwrap_or_default().as_bytes().to_vec();
-        files.push(PutFile { path: SUBMISSION.to_owned(), data: Arc::new(FileData { bytes, executable: false }) });
+        files.push(PutFile {
+            path: SUBMISSION.to_owned(),
+            data: Arc::new(FileData {
+                bytes,
+                executable: false,
+            }),
+        });
         files
     }
 
@@ -139,25 +165,45 @@ impl Attempt {
         }
         let held = Arc::clone(&self.held);
         let guard = held.lock().await;
-        let Some(sandbox) = guard.as_deref() else { return Ok(()) };
-        sandbox.kill_all().await.map_err(|error| Break::sandbox(Stage::Score, &error))?;
+        let Some(sandbox) = guard.as_deref() else {
+            return Ok(());
+        };
+        sandbox
+            .kill_all()
+            .await
+            .map_err(|error| Break::sandbox(Stage::Score, &error))?;
         for path in &task.artifacts {
             let content = match sandbox.read(path, ARTIFACT).await {
                 Ok(content) => content,
                 Err(error @ SandboxError::File { .. }) => {
-                    self.journal.append(&AttemptEvent::Noted { text: format!("no artifact: {error}") })?;
+                    self.journal.append(&AttemptEvent::Noted {
+                        text: format!("no artifact: {error}"),
+                    })?;
                     continue;
                 }
                 Err(error) => return Err(Break::sandbox(Stage::Score, &error)),
             };
             if content.size > content.bytes.len() as u64 {
-                let text = format!("the artifact {path} has {} bytes and was cut to {ARTIFACT}", content.size);
+                let text = format!(
+                    "the artifact {path} has {} bytes and was cut to {ARTIFACT}",
+                    content.size
+                );
                 self.journal.append(&AttemptEvent::Noted { text })?;
             }
             let blob = self.journal.put_blob(&content.bytes)?;
-            self.journal.append(&AttemptEvent::ArtifactKept { path: path.clone(), blob, bytes: content.size })?;
-            let data = Arc::new(FileData { bytes: content.bytes, executable: false });
-            self.artifacts.push(PutFile { path: path.clone(), data });
+            self.journal.append(&AttemptEvent::ArtifactKept {
+                path: path.clone(),
+                blob,
+                bytes: content.size,
+            })?;
+            let data = Arc::new(FileData {
+                bytes: content.bytes,
+                executable: false,
+            });
+            self.artifacts.push(PutFile {
+                path: path.clone(),
+                data,
+            });
         }
         Ok(())
     }
@@ -168,12 +214,18 @@ impl Attempt {
         let Some(spec) = &task.sandbox else { return Ok(()) };
         let held = Arc::clone(&self.held);
         let guard = held.lock().await;
-        let Some(sandbox) = guard.as_deref() else { return Ok(()) };
+        let Some(sandbox) = guard.as_deref() else {
+            return Ok(());
+        };
         match sandbox.export(&spec.workdir, KEPT_STATE).await {
             Ok(archive) => {
                 let blob = self.journal.put_blob(&archive)?;
                 let bytes = archive.len() as u64;
-                self.journal.append(&AttemptEvent::StateKept { path: spec.workdir.clone(), blob, bytes })?;
+                self.journal.append(&AttemptEvent::StateKept {
+                    path: spec.workdir.clone(),
+                    blob,
+                    bytes,
+                })?;
             }
             Err(error) => {
                 let text = format!("the working folder was not kept, so this can't be scored again: {error}");
@@ -191,17 +243,29 @@ impl Attempt {
         };
         let result = self.run_intermediate(spec).await?;
         let score = read_result(spec.read, &result);
-        self.journal.append(&AttemptEvent::IntermediateScored { score: score.clone(), visible })?;
+        self.journal.append(&AttemptEvent::IntermediateScored {
+            score: score.clone(),
+            visible,
+        })?;
         Ok(match score {
-            ScoreResult::Scored(score) => format!("score {:.4} (success from {})", score.value, task.threshold),
+            ScoreResult::Scored(score) => {
+                format!("score {:.4} (success from {})", score.value, task.threshold)
+            }
             ScoreResult::Unscored { detail, .. } => format!("no score: {}", detail.text),
         })
     }
 
     async fn run_intermediate(&mut self, spec: &IntermediateSpec) -> Result<ExecResult, Break> {
         let files = resolve(&spec.files, &self.task().files);
-        let quoted: Vec<String> = files.iter().map(|file| format!("'{}'", file.path.replace('\'', "'\\''"))).collect();
-        let cleanup = if quoted.is_empty() { ":".to_owned() } else { format!("rm -f {}", quoted.join(" ")) };
+        let quoted: Vec<String> = files
+            .iter()
+            .map(|file| format!("'{}'", file.path.replace('\'', "'\\''")))
+            .collect();
+        let cleanup = if quoted.is_empty() {
+            ":".to_owned()
+        } else {
+            format!("rm -f {}", quoted.join(" "))
+        };
         let run = format!("trap \"{}\" EXIT\n{}", cleanup.replace('"', "\\\""), spec.run);
         let mut request = ExecRequest::shell("", spec.timeout);
         request.user = ExecUser::Root;

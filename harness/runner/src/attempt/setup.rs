@@ -6,7 +6,9 @@ use std::time::Duration;
 use harness_core::event::{AttemptEvent, WaitReason};
 use harness_core::files::resolve;
 use harness_core::outcome::{Fault, Stage};
-use harness_core::ports::{ExecEnding, ExecRequest, ExecUser, PutFile, Sandbox, SandboxLabels, SandboxRequest};
+use harness_core::ports::{
+    ExecEnding, ExecRequest, ExecUser, PutFile, Sandbox, SandboxLabels, SandboxRequest,
+};
 use harness_core::sandbox::SandboxSpec;
 use harness_core::schedule::Scope;
 use harness_core::text::Capped;
@@ -64,7 +66,8 @@ impl Attempt {
         let took = self.journal.now().saturating_sub(before);
         self.journal.waited(WaitReason::SandboxStart, took)?;
         let sandbox = started.map_err(|error| Break::sandbox(stage, &error))?;
-        self.journal.append(&AttemptEvent::SandboxStarted(sandbox.info()))?;
+        self.journal
+            .append(&AttemptEvent::SandboxStarted(sandbox.info()))?;
         *self.held.lock().await = Some(sandbox);
         Ok(())
     }
@@ -75,9 +78,16 @@ impl Attempt {
         request.cwd = Some("/".to_owned());
         let held = Arc::clone(&self.held);
         let guard = held.lock().await;
-        let Some(sandbox) = guard.as_deref() else { return Ok(()) };
-        let result = sandbox.exec(&request).await.map_err(|error| Break::sandbox(Stage::Setup, &error))?;
-        let output = self.journal.cap_output(&[&result.stdout, &result.stderr], SETUP_OUTPUT)?;
+        let Some(sandbox) = guard.as_deref() else {
+            return Ok(());
+        };
+        let result = sandbox
+            .exec(&request)
+            .await
+            .map_err(|error| Break::sandbox(Stage::Setup, &error))?;
+        let output = self
+            .journal
+            .cap_output(&[&result.stdout, &result.stderr], SETUP_OUTPUT)?;
         let text = output.text.clone();
         self.journal.append(&AttemptEvent::SetupRan {
             command: Capped::new(command, SETUP_OUTPUT),
@@ -93,7 +103,10 @@ impl Attempt {
             fault: Fault::Task,
             scope: Scope::Attempt,
             error: "setup_failed".to_owned(),
-            evidence: format!("the setup command `{}` ended with {words}: {text}", Capped::new(command, 200).text),
+            evidence: format!(
+                "the setup command `{}` ended with {words}: {text}",
+                Capped::new(command, 200).text
+            ),
         })
     }
 }

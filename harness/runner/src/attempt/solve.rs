@@ -22,7 +22,11 @@ impl Attempt {
         let mut seen = Seen::Begin;
         loop {
             let Some(agent) = self.agent.as_mut() else {
-                return Err(Break::harness(Stage::Solve, "no_agent", "the agent is missing".to_owned()));
+                return Err(Break::harness(
+                    Stage::Solve,
+                    "no_agent",
+                    "the agent is missing".to_owned(),
+                ));
             };
             let advance = agent.advance(seen);
             self.journal.append_all(&advance.events)?;
@@ -47,7 +51,11 @@ impl Attempt {
             Called::Answered(response, took) => (response, took),
         };
         let agent = self.agent.as_ref();
-        let estimate = || agent.map(|agent| agent.estimate(&response.reply)).unwrap_or_default();
+        let estimate = || {
+            agent
+                .map(|agent| agent.estimate(&response.reply))
+                .unwrap_or_default()
+        };
         self.journal.append(&AttemptEvent::ModelReplied {
             turn,
             reply: self.journal.cap_reply(&response.reply)?,
@@ -90,7 +98,10 @@ impl Attempt {
             Break::harness(Stage::Solve, "template", error.to_string())
         };
         let variables = sample_variables(&trial.sample, &limits, &names, Target::Hidden);
-        let template = shared.instructions.as_ref().map_err(|error| failed(error.clone()))?;
+        let template = shared
+            .instructions
+            .as_ref()
+            .map_err(|error| failed(error.clone()))?;
         let instructions = template.render("instructions", &variables).map_err(failed)?;
         let system = shared.system.clone().map_err(failed)?;
         let oracle = task.oracle.clone().unwrap_or(Oracle::default());
@@ -123,7 +134,11 @@ impl Attempt {
             system,
             instructions,
             prompts: Arc::clone(&shared.prompts),
-            score_every: task.intermediate.as_ref().filter(|spec| !spec.visible).map(|spec| spec.every),
+            score_every: task
+                .intermediate
+                .as_ref()
+                .filter(|spec| !spec.visible)
+                .map(|spec| spec.every),
             oracle_submit,
             oracle_script: oracle.run.is_some(),
             call_timeout: context.call_timeout,
