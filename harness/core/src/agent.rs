@@ -15,9 +15,9 @@ use crate::model::{
     CallOrigin, Message, ModelRequest, ModelResponse, Price, Reply, Sampling, StopReason, ToolSpec, Usage,
 };
 use crate::outcome::RefusedBy;
+use crate::prompt;
 use crate::scaffold::{ContextSpec, Prompts, SamplingSpec, ScaffoldKind, SeedSpec};
 use crate::task::{LimitKind, Limits, ToolSet};
-use crate::prompt;
 use crate::template;
 use crate::text::Capped;
 use crate::tools::{self, Invocation, calls_of, read_call};
@@ -186,7 +186,11 @@ impl Agent {
     /// Starts an agent; the first input is [`Seen::Begin`].
     pub fn new(setup: AgentSetup) -> Self {
         let cost = setup.price.map(|_| Usd::ZERO);
-        let cost = if setup.kind.calls_a_model() { cost } else { Some(Usd::ZERO) };
+        let cost = if setup.kind.calls_a_model() {
+            cost
+        } else {
+            Some(Usd::ZERO)
+        };
         Self {
             setup,
             messages: Arc::default(),
@@ -220,7 +224,10 @@ impl Agent {
         if let Step::Done(finished) = &step {
             self.note_end(finished);
         }
-        Advance { events: std::mem::take(&mut self.events), step }
+        Advance {
+            events: std::mem::take(&mut self.events),
+            step,
+        }
     }
 
     /// Returns the calls that were answered.
@@ -254,7 +261,9 @@ impl Agent {
 
     /// Adds a message of ours to the conversation and to the log.
     fn say(&mut self, message: Message) {
-        self.events.push(AttemptEvent::Prompted { message: message.clone() });
+        self.events.push(AttemptEvent::Prompted {
+            message: message.clone(),
+        });
         self.push(message);
     }
 
@@ -266,7 +275,10 @@ impl Agent {
     fn ask(&mut self) -> Step {
         let limits = Arc::clone(&self.setup.limits);
         if self.turn >= limits.turns {
-            return self.stopped(LimitKind::Turns, format!("{} of {} turns", self.turn, limits.turns));
+            return self.stopped(
+                LimitKind::Turns,
+                format!("{} of {} turns", self.turn, limits.turns),
+            );
         }
         match self.fit_window() {
             context::Fit::Fits => {}
@@ -291,21 +303,33 @@ impl Agent {
             let used = self.usage.total();
             let left = limit.saturating_sub(used).0.saturating_sub(self.rough);
             if left == 0 {
-                let detail = format!("{used} of {limit} tokens used, the next call needs about {} more", self.rough);
+                let detail = format!(
+                    "{used} of {limit} tokens used, the next call needs about {} more",
+                    self.rough
+                );
                 return Err((LimitKind::Tokens, detail));
             }
             max_tokens = max_tokens.min(left);
         }
-        if let (Some(limit), Some(price), Some(cost)) = (self.setup.limits.cost, self.setup.price, self.cost) {
-            let input = price.cost(&Usage { input: Tokens(self.rough), ..Usage::default() });
+        if let (Some(limit), Some(price), Some(cost)) = (self.setup.limits.cost, self.setup.price, self.cost)
+        {
+            let input = price.cost(&Usage {
+                input: Tokens(self.rough),
+                ..Usage::default()
+            });
             let left = limit.saturating_sub(cost).saturating_sub(input);
             let affordable = match price.output {
                 Usd(0) if left > Usd::ZERO || price.input == Usd::ZERO => u64::MAX,
                 Usd(0) => 0,
-                Usd(output) => u64::try_from(u128::from(left.0) * 1_000_000 / u128::from(output)).unwrap_or(u64::MAX),
+                Usd(output) => {
+                    u64::try_from(u128::from(left.0) * 1_000_000 / u128::from(output)).unwrap_or(u64::MAX)
+                }
             };
             if affordable == 0 {
-                return Err((LimitKind::Cost, format!("{cost} of {limit} spent, the next call costs about {input}")));
+                return Err((
+                    LimitKind::Cost,
+                    format!("{cost} of {limit} spent, the next call costs about {input}"),
+                ));
             }
             max_tokens = max_tokens.min(affordable);
         }
@@ -325,7 +349,11 @@ impl Agent {
         let native = !self.setup.text_format && self.setup.kind == ScaffoldKind::React;
         ModelRequest {
             messages: Arc::clone(&self.messages),
-            tools: if native { Arc::clone(&self.setup.specs) } else { Arc::default() },
+            tools: if native {
+                Arc::clone(&self.setup.specs)
+            } else {
+                Arc::default()
+            },
             sampling: Sampling {
                 temperature: spec.temperature,
                 top_p: spec.top_p,
@@ -333,7 +361,10 @@ impl Agent {
                 seed,
                 stop: Vec::new(),
             },
-            origin: CallOrigin { turn: self.turn, ..self.setup.origin.clone() },
+            origin: CallOrigin {
+                turn: self.turn,
+                ..self.setup.origin.clone()
+            },
             timeout: self.setup.call_timeout,
         }
     }
@@ -372,7 +403,11 @@ impl Agent {
     /// Estimates the usage of a call whose server reported none.
     pub fn estimate(&self, reply: &Reply) -> Usage {
         let output = Message::Assistant(reply.clone()).rough_tokens();
-        Usage { input: Tokens(self.rough), output, ..Usage::default() }
+        Usage {
+            input: Tokens(self.rough),
+            output,
+            ..Usage::default()
+        }
     }
 
     /// Gives calls without an id of their own one, so that each result can name its call.
@@ -389,7 +424,10 @@ impl Agent {
     fn refused(&mut self, by: RefusedBy, reply: Reply) -> Step {
         let submission = (self.setup.kind == ScaffoldKind::Single).then(|| reply.text.trim().to_owned());
         self.push(Message::Assistant(reply));
-        Step::Done(Finished { submission, why: Why::Refused(by) })
+        Step::Done(Finished {
+            submission,
+            why: Why::Refused(by),
+        })
     }
 
     fn urge(&mut self) -> Step {
@@ -410,7 +448,11 @@ impl Agent {
                     break;
                 }
                 Ok(invocation) => {
-                    self.slots.push(Slot { call_id: call.id.clone(), tool: call.name.clone(), output: None });
+                    self.slots.push(Slot {
+                        call_id: call.id.clone(),
+                        tool: call.name.clone(),
+                        output: None,
+                    });
                     planned.push(PlannedCall {
                         call_id: call.id.clone(),
                         tool: call.name.clone(),
@@ -422,19 +464,32 @@ impl Agent {
                     self.malformed += 1;
                     let tool = Capped::new(&call.name, 80).text;
                     let error = problem.to_string();
-                    let event = AttemptEvent::CallMalformed { tool: tool.clone(), error: Capped::new(&error, 2000) };
+                    let event = AttemptEvent::CallMalformed {
+                        tool: tool.clone(),
+                        error: Capped::new(&error, 2000),
+                    };
                     self.events.push(event);
                     let values = prompt::tool_error_variables(&error, &tool);
                     let output = render(self.setup.prompts.tool_error.as_deref(), TOOL_ERROR, &values);
-                    self.slots.push(Slot { call_id: call.id.clone(), tool, output: Some(output) });
+                    self.slots.push(Slot {
+                        call_id: call.id.clone(),
+                        tool,
+                        output: Some(output),
+                    });
                 }
             }
         }
         if planned.is_empty() {
             return self.tools_ran(Vec::new());
         }
-        let score_due = self.setup.score_every.is_some_and(|every| every > 0 && self.turn.is_multiple_of(every));
-        Step::RunTools { calls: planned, score_due }
+        let score_due = self
+            .setup
+            .score_every
+            .is_some_and(|every| every > 0 && self.turn.is_multiple_of(every));
+        Step::RunTools {
+            calls: planned,
+            score_due,
+        }
     }
 
     fn tools_ran(&mut self, outputs: Vec<String>) -> Step {
@@ -450,31 +505,52 @@ impl Agent {
                 texts.push(tools::result_text(&slot.tool, &text));
                 continue;
             }
-            let message = Message::Tool { call_id: slot.call_id, name: slot.tool, text };
-            if ours { self.say(message) } else { self.push(message) }
+            let message = Message::Tool {
+                call_id: slot.call_id,
+                name: slot.tool,
+                text,
+            };
+            if ours {
+                self.say(message)
+            } else {
+                self.push(message)
+            }
         }
         if !texts.is_empty() {
-            self.say(Message::User { text: texts.join("\n\n") });
+            self.say(Message::User {
+                text: texts.join("\n\n"),
+            });
         }
         self.ask()
     }
 
     fn stopped(&mut self, limit: LimitKind, detail: String) -> Step {
-        Step::Done(Finished { submission: None, why: Why::Limit { limit, detail } })
+        Step::Done(Finished {
+            submission: None,
+            why: Why::Limit { limit, detail },
+        })
     }
 
     fn note_end(&mut self, finished: &Finished) {
         if let Some(submission) = &finished.submission {
-            self.events.push(AttemptEvent::Submitted { submission: Capped::new(submission, EVENT_TEXT) });
+            self.events.push(AttemptEvent::Submitted {
+                submission: Capped::new(submission, EVENT_TEXT),
+            });
         }
         if let Why::Limit { limit, detail } = &finished.why {
-            self.events.push(AttemptEvent::LimitReached { limit: *limit, detail: detail.clone() });
+            self.events.push(AttemptEvent::LimitReached {
+                limit: *limit,
+                detail: detail.clone(),
+            });
         }
     }
 }
 
 fn done(submission: Option<String>) -> Step {
-    Step::Done(Finished { submission, why: Why::Submitted })
+    Step::Done(Finished {
+        submission,
+        why: Why::Submitted,
+    })
 }
 
 /// Renders a scaffold's text, or ours where it has none. Templates were tried when they were read; one that fails
@@ -483,4 +559,3 @@ fn render(template: Option<&str>, ours: &str, values: &serde_json::Value) -> Str
     let own = template.and_then(|source| template::render("prompt", source, values).ok());
     own.unwrap_or_else(|| template::render("prompt", ours, values).unwrap_or_else(|_| ours.to_owned()))
 }
-

@@ -14,14 +14,26 @@ pub fn resolve(map: &FileMap, files: &TaskFiles) -> Vec<PutFile> {
     for (target, source) in map {
         let source = source.trim_start_matches("./").trim_end_matches('/');
         if let Some(data) = files.get(source) {
-            found.push(PutFile { path: target.clone(), data: Arc::clone(data) });
+            found.push(PutFile {
+                path: target.clone(),
+                data: Arc::clone(data),
+            });
             continue;
         }
-        let prefix = if source.is_empty() || source == "." { String::new() } else { format!("{source}/") };
-        let below = files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+        let prefix = if source.is_empty() || source == "." {
+            String::new()
+        } else {
+            format!("{source}/")
+        };
+        let below = files
+            .range(prefix.clone()..)
+            .take_while(|(path, _)| path.starts_with(&prefix));
         for (path, data) in below {
             let target = format!("{}/{}", target.trim_end_matches('/'), &path[prefix.len()..]);
-            found.push(PutFile { path: target, data: Arc::clone(data) });
+            found.push(PutFile {
+                path: target,
+                data: Arc::clone(data),
+            });
         }
     }
     found.sort_by(|left, right| left.path.cmp(&right.path));
@@ -34,7 +46,11 @@ pub fn in_script(files: &[PutFile], run: &str) -> String {
     let mut script = String::from("umask 022\n");
     for file in files {
         let path = quote(&file.path);
-        if let Some((parent, _)) = file.path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+        if let Some((parent, _)) = file
+            .path
+            .rsplit_once('/')
+            .filter(|(parent, _)| !parent.is_empty())
+        {
             let _ = writeln!(script, "mkdir -p {} || exit 125", quote(parent));
         }
         // What the agent may have put there (a link, a folder) must not be written through.
@@ -51,21 +67,38 @@ pub fn in_script(files: &[PutFile], run: &str) -> String {
 
 /// Returns how long the script of [`in_script`] is at most, in bytes.
 pub fn script_size(files: &[PutFile]) -> usize {
-    files.iter().map(|file| 4 * file.data.bytes.len() + 4 * file.path.len() + 100).sum()
+    files
+        .iter()
+        .map(|file| 4 * file.data.bytes.len() + 4 * file.path.len() + 100)
+        .sum()
 }
 
 fn octal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b' ' | b'.' | b',' | b'_' | b'=' | b'(' | b')' | b':' | b'/' | b'"' => {
-                text.push(char::from(*byte));
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            match byte {
+                b'a'..=b'z'
+                | b'A'..=b'Z'
+                | b'0'..=b'9'
+                | b' '
+                | b'.'
+                | b','
+                | b'_'
+                | b'='
+                | b'('
+                | b')'
+                | b':'
+                | b'/'
+                | b'"' => {
+                    text.push(char::from(*byte));
+                }
+                _ => {
+                    let _ = write!(text, "\\{byte:03o}");
+                }
             }
-            _ => {
-                let _ = write!(text, "\\{byte:03o}");
-            }
-        }
-        text
-    })
+            text
+        })
 }
 
 fn quote(text: &str) -> String {
@@ -80,7 +113,10 @@ mod tests {
 
     #[test]
     fn folders_bring_what_is_below_them() {
-        let data = Arc::new(FileData { bytes: b"x".to_vec(), executable: false });
+        let data = Arc::new(FileData {
+            bytes: b"x".to_vec(),
+            executable: false,
+        });
         let files: TaskFiles = ["a/one", "a/b/two", "ab", "c"]
             .into_iter()
             .map(|path| (path.to_owned(), Arc::clone(&data)))
@@ -92,8 +128,14 @@ mod tests {
 
     #[test]
     fn scripts_quote_whatever_they_write() {
-        let data = Arc::new(FileData { bytes: b"a'\0%\n\\".to_vec(), executable: true });
-        let files = [PutFile { path: "/s/it's".into(), data }];
+        let data = Arc::new(FileData {
+            bytes: b"a'\0%\n\\".to_vec(),
+            executable: true,
+        });
+        let files = [PutFile {
+            path: "/s/it's".into(),
+            data,
+        }];
         let expected = "umask 022\nmkdir -p '/s' || exit 125\nrm -rf '/s/it'\\''s' && : > '/s/it'\\''s' || exit 125\n\
                         printf 'a\\047\\000\\045\\012\\134' >> '/s/it'\\''s' || exit 125\nchmod 755 '/s/it'\\''s' || exit 125\n\
                         exec /bin/sh -c 'echo '\\''x'\\''' < /dev/null\n";

@@ -30,6 +30,6 @@ pub mod plan;
 pub mod schedule;
 pub mod scoring;
 
-pub mod formats;
 pub mod fold;
+pub mod formats;
 pub mod stats;

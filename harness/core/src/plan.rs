@@ -203,14 +203,31 @@ pub struct PlanProblem {
 
 /// Makes the plan, or says everything that is wrong with it.
 pub fn plan(input: PlanInput) -> Result<Plan, Vec<PlanProblem>> {
-    let PlanInput { suite, tasks, scaffolds, limit } = input;
+    let PlanInput {
+        suite,
+        tasks,
+        scaffolds,
+        limit,
+    } = input;
     let phases = phases_of(&suite);
     let limits: Vec<Vec<Arc<Limits>>> = tasks
         .iter()
-        .map(|task| scaffolds.iter().map(|scaffold| Arc::new(effective(task, scaffold, &suite.limits))).collect())
+        .map(|task| {
+            scaffolds
+                .iter()
+                .map(|scaffold| Arc::new(effective(task, scaffold, &suite.limits)))
+                .collect()
+        })
         .collect();
-    let mut plan =
-        Plan { id: Digest::of(b""), suite, tasks, scaffolds, limits, phases, trials: Vec::new() };
+    let mut plan = Plan {
+        id: Digest::of(b""),
+        suite,
+        tasks,
+        scaffolds,
+        limits,
+        phases,
+        trials: Vec::new(),
+    };
     plan.trials = trials_of(&plan, limit);
     let problems = check::problems(&plan);
     if !problems.is_empty() {
@@ -234,7 +251,12 @@ impl Plan {
     pub fn cost_known(&self, trial: &Trial) -> bool {
         let priced = |model: &ModelSpec| model.price.is_some();
         let judged = judge_calls(&self.tasks[trial.task]) == 0
-            || self.suite.models.iter().filter(|model| model.role.is_some()).all(priced);
+            || self
+                .suite
+                .models
+                .iter()
+                .filter(|model| model.role.is_some())
+                .all(priced);
         trial.model.is_none_or(|model| priced(&self.suite.models[model])) && judged
     }
 
@@ -255,12 +277,19 @@ impl Plan {
             concurrency: suite.concurrency.clone(),
             retry: suite.retry.clone(),
             models: suite.models.clone(),
-            scaffolds: self.scaffolds.iter().map(|scaffold| scaffold_record(scaffold)).collect(),
+            scaffolds: self
+                .scaffolds
+                .iter()
+                .map(|scaffold| scaffold_record(scaffold))
+                .collect(),
             tasks: self.task_records(folders),
             phases: self
                 .phases
                 .iter()
-                .map(|phase| PhaseRecord { id: phase.id.clone(), ceiling: phase.ceiling })
+                .map(|phase| PhaseRecord {
+                    id: phase.id.clone(),
+                    ceiling: phase.ceiling,
+                })
                 .collect(),
             trials: self.trials.iter().map(trial_record).collect(),
         }
@@ -336,7 +365,11 @@ fn effective(task: &TaskSpec, scaffold: &ScaffoldSpec, overrides: &LimitOverride
     let own = &task.limits;
     let single = scaffold.kind == ScaffoldKind::Single;
     Limits {
-        turns: if single { 1 } else { overrides.turns.unwrap_or(own.turns) },
+        turns: if single {
+            1
+        } else {
+            overrides.turns.unwrap_or(own.turns)
+        },
         tokens: overrides.tokens.or(own.tokens),
         working: overrides.working.unwrap_or(own.working),
         wall: overrides.wall.unwrap_or(own.wall),
@@ -347,39 +380,70 @@ fn effective(task: &TaskSpec, scaffold: &ScaffoldSpec, overrides: &LimitOverride
 }
 
 fn greatest(limits: &Limits, scaffold: &ScaffoldSpec, model: Option<&ModelSpec>) -> Spend {
-    let Some(model) = model else { return Spend::default() };
+    let Some(model) = model else {
+        return Spend::default();
+    };
     let turns = u64::from(limits.turns);
     let window = scaffold.context.window.0;
     let by_turns = Tokens(turns.saturating_mul(window));
     let tokens = limits.tokens.map_or(by_turns, |limit| limit.min(by_turns));
-    let output = Tokens(turns.saturating_mul(u64::from(scaffold.sampling.max_tokens)).min(tokens.0));
-    let usage = Usage { input: tokens.saturating_sub(output), output, ..Usage::default() };
+    let output = Tokens(
+        turns
+            .saturating_mul(u64::from(scaffold.sampling.max_tokens))
+            .min(tokens.0),
+    );
+    let usage = Usage {
+        input: tokens.saturating_sub(output),
+        output,
+        ..Usage::default()
+    };
     let by_price = model.price.map_or(Usd::ZERO, |price| price.cost(&usage));
-    Spend { tokens, cost: limits.cost.map_or(by_price, |limit| limit.min(by_price)) }
+    Spend {
+        tokens,
+        cost: limits.cost.map_or(by_price, |limit| limit.min(by_price)),
+    }
 }
 
 fn judge_calls(task: &TaskSpec) -> u64 {
-    parts(&task.score).iter().filter(|(_, part)| matches!(part, Part::Judge(_))).count() as u64
+    parts(&task.score)
+        .iter()
+        .filter(|(_, part)| matches!(part, Part::Judge(_)))
+        .count() as u64
 }
 
 fn judge_reserve(suite: &SuiteSpec, calls: u64) -> Spend {
     if calls == 0 {
         return Spend::default();
     }
-    let usage = Usage { input: JUDGE_RESERVE, output: Tokens(4096), ..Usage::default() };
-    let dearest = suite.models.iter().filter(|model| model.role.is_some()).filter_map(|model| model.price);
+    let usage = Usage {
+        input: JUDGE_RESERVE,
+        output: Tokens(4096),
+        ..Usage::default()
+    };
+    let dearest = suite
+        .models
+        .iter()
+        .filter(|model| model.role.is_some())
+        .filter_map(|model| model.price);
     let cost = dearest.map(|price| price.cost(&usage)).max().unwrap_or(Usd::ZERO);
-    Spend { tokens: Tokens((usage.total().0).saturating_mul(calls)), cost: Usd(cost.0.saturating_mul(calls)) }
+    Spend {
+        tokens: Tokens((usage.total().0).saturating_mul(calls)),
+        cost: Usd(cost.0.saturating_mul(calls)),
+    }
 }
 
 /// Lists the trials in a fair order: phase by phase, and within a phase one trial of each cell (task, scaffold,
 /// model) after the other, so that no task waits for all of another.
 fn trials_of(plan: &Plan, limit: Option<usize>) -> Vec<Trial> {
-    let subjects: Vec<usize> = (0..plan.suite.models.len()).filter(|at| is_subject(&plan.suite.models[*at])).collect();
+    let subjects: Vec<usize> = (0..plan.suite.models.len())
+        .filter(|at| is_subject(&plan.suite.models[*at]))
+        .collect();
     let mut trials: Vec<(usize, usize, usize, Trial)> = Vec::new();
     let mut cell = 0;
     for (task_at, task) in plan.tasks.iter().enumerate() {
-        let Some(phase) = phase_of(&plan.phases, &task.id) else { continue };
+        let Some(phase) = phase_of(&plan.phases, &task.id) else {
+            continue;
+        };
         for (scaffold_at, scaffold) in plan.scaffolds.iter().enumerate() {
             let models: Vec<Option<usize>> = if scaffold.kind.calls_a_model() {
                 subjects.iter().copied().map(Some).collect()
@@ -410,10 +474,28 @@ fn trial_of(
     sample: &Arc<Sample>,
     epoch: u32,
 ) -> Trial {
-    let model_id = model.map_or_else(|| ModelId::new("none"), |model| plan.suite.models[model].id.clone());
-    let id = TrialId::of(&plan.tasks[task].id, &sample.id, &plan.scaffolds[scaffold].id, &model_id, epoch);
+    let model_id = model.map_or_else(
+        || ModelId::new("none"),
+        |model| plan.suite.models[model].id.clone(),
+    );
+    let id = TrialId::of(
+        &plan.tasks[task].id,
+        &sample.id,
+        &plan.scaffolds[scaffold].id,
+        &model_id,
+        epoch,
+    );
     let seed = Digest::of_parts([&plan.suite.seed.to_le_bytes()[..], id.as_str().as_bytes()]).seed();
-    Trial { id, phase, task, sample: Arc::clone(sample), scaffold, model, epoch, seed }
+    Trial {
+        id,
+        phase,
+        task,
+        sample: Arc::clone(sample),
+        scaffold,
+        model,
+        epoch,
+        seed,
+    }
 }
 
 /// Returns whether a model is evaluated (and not a judge or another helper).
@@ -422,13 +504,21 @@ pub fn is_subject(model: &ModelSpec) -> bool {
 }
 
 fn phase_of(phases: &[PhaseSpec], task: &TaskId) -> Option<usize> {
-    phases.iter().position(|phase| phase.tasks.iter().any(|pattern| glob_fits(pattern, task.as_str())))
+    phases.iter().position(|phase| {
+        phase
+            .tasks
+            .iter()
+            .any(|pattern| glob_fits(pattern, task.as_str()))
+    })
 }
 
 /// Returns the tasks that no phase selects; they are not run, and the caller says so.
 pub fn unselected(plan: &Plan) -> Vec<TaskId> {
     let selected: BTreeSet<usize> = plan.trials.iter().map(|trial| trial.task).collect();
-    (0..plan.tasks.len()).filter(|at| !selected.contains(at)).map(|at| plan.tasks[at].id.clone()).collect()
+    (0..plan.tasks.len())
+        .filter(|at| !selected.contains(at))
+        .map(|at| plan.tasks[at].id.clone())
+        .collect()
 }
 
 /// Returns whether this build can give a sandbox what it asks for, or why not.
@@ -447,6 +537,9 @@ pub fn unsupported_sandbox(task: &TaskSpec) -> Option<&'static str> {
 
 /// Returns the model that a judge's name means: a role first, else an id.
 pub fn judge_of(suite: &SuiteSpec, name: &str) -> Option<usize> {
-    let by_role = suite.models.iter().position(|model| model.role.as_deref() == Some(name));
+    let by_role = suite
+        .models
+        .iter()
+        .position(|model| model.role.as_deref() == Some(name));
     by_role.or_else(|| suite.models.iter().position(|model| model.id.as_str() == name))
 }

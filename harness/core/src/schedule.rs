@@ -654,7 +654,10 @@ impl Scheduler {
         if then == Then::Open && self.budget_spent && self.stopping == Stopping::No {
             // Nothing will try it again: the budget is spent.
             self.books[trial.at()].state = State::Closed;
-            commands.push(Command::SkipTrial { trial, why: SkipReason::Budget });
+            commands.push(Command::SkipTrial {
+                trial,
+                why: SkipReason::Budget,
+            });
         }
         if self.stopping == Stopping::Halted {
             self.cancel_running(CancelledBy::Operator, commands);

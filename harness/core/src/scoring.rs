@@ -71,20 +71,27 @@ pub fn combine(spec: &ScoreSpec, results: &[ScoreResult], threshold: f64) -> Sco
 
 fn fold<'a>(spec: &ScoreSpec, results: &mut impl Iterator<Item = &'a ScoreResult>) -> ScoreResult {
     match spec {
-        ScoreSpec::Answer(_) | ScoreSpec::Command(_) | ScoreSpec::Judge(_) => results.next().cloned().unwrap_or_else(
-            || unscored(Unscored::NothingStored, "a part of the scorer brought no result"),
-        ),
+        ScoreSpec::Answer(_) | ScoreSpec::Command(_) | ScoreSpec::Judge(_) => results
+            .next()
+            .cloned()
+            .unwrap_or_else(|| unscored(Unscored::NothingStored, "a part of the scorer brought no result")),
         ScoreSpec::All(parts) => {
             let scores: Vec<_> = parts.iter().map(|part| fold(part, results)).collect();
-            merge(&scores, Some(0.0), |values| values.iter().copied().fold(1.0, f64::min))
+            merge(&scores, Some(0.0), |values| {
+                values.iter().copied().fold(1.0, f64::min)
+            })
         }
         ScoreSpec::Any(parts) => {
             let scores: Vec<_> = parts.iter().map(|part| fold(part, results)).collect();
-            merge(&scores, Some(1.0), |values| values.iter().copied().fold(0.0, f64::max))
+            merge(&scores, Some(1.0), |values| {
+                values.iter().copied().fold(0.0, f64::max)
+            })
         }
         ScoreSpec::Mean(parts) => {
             let scores: Vec<_> = parts.iter().map(|part| fold(part, results)).collect();
-            merge(&scores, None, |values| values.iter().sum::<f64>() / values.len().max(1) as f64)
+            merge(&scores, None, |values| {
+                values.iter().sum::<f64>() / values.len().max(1) as f64
+            })
         }
     }
 }
@@ -99,10 +106,14 @@ fn merge(results: &[ScoreResult], decisive: Option<f64>, value: impl Fn(&[f64]) 
     }
     let scores: Vec<&Score> = results.iter().filter_map(ScoreResult::score).collect();
     let values: Vec<f64> = scores.iter().map(|score| score.value).collect();
-    let words: Vec<String> =
-        scores.iter().map(|score| format!("{}: {}", score.value, score.evidence.text)).collect();
-    let metrics: BTreeMap<String, f64> =
-        scores.iter().flat_map(|score| score.metrics.iter().map(|(name, value)| (name.clone(), *value))).collect();
+    let words: Vec<String> = scores
+        .iter()
+        .map(|score| format!("{}: {}", score.value, score.evidence.text))
+        .collect();
+    let metrics: BTreeMap<String, f64> = scores
+        .iter()
+        .flat_map(|score| score.metrics.iter().map(|(name, value)| (name.clone(), *value)))
+        .collect();
     ScoreResult::Scored(Score {
         value: value(&values),
         threshold: 1.0,
@@ -116,26 +127,45 @@ pub fn read_result(read: ScoreRead, result: &ExecResult) -> ScoreResult {
     let code = match result.ending {
         ExecEnding::Exited { code } => code,
         ExecEnding::TimedOut { after } => {
-            let detail = format!("the scorer took longer than {}", crate::units::format_duration(after));
+            let detail = format!(
+                "the scorer took longer than {}",
+                crate::units::format_duration(after)
+            );
             return unscored(Unscored::TimedOut, &detail);
         }
         ExecEnding::OutOfMemory { .. } => return unscored(Unscored::Crashed, "the scorer ran out of memory"),
         ExecEnding::OutputLimit { limit } => {
-            return unscored(Unscored::BadOutput, &format!("the scorer printed more than {limit}"));
+            return unscored(
+                Unscored::BadOutput,
+                &format!("the scorer printed more than {limit}"),
+            );
         }
         ExecEnding::DiskLimit { limit } => {
-            return unscored(Unscored::Crashed, &format!("the disk grew over {limit} while scoring"));
+            return unscored(
+                Unscored::Crashed,
+                &format!("the disk grew over {limit} while scoring"),
+            );
         }
     };
     let stdout = result.stdout.readable(64 << 10);
     let tail = format!("{}{}", clean(&result.stdout.head), clean(&result.stdout.tail));
-    let last = tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");
+    let last = tail
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("");
     match (read, code) {
-        (ScoreRead::Exit, 0 | 1) => scored(f64::from(1 - code), &format!("exit code {code}; {}", stdout.text)),
+        (ScoreRead::Exit, 0 | 1) => {
+            scored(f64::from(1 - code), &format!("exit code {code}; {}", stdout.text))
+        }
         (_, 0) => read_line(read, last),
         (_, code) => {
             let stderr = result.stderr.readable(2048).text;
-            unscored(Unscored::Crashed, &format!("the scorer ended with exit code {code}: {stderr}"))
+            unscored(
+                Unscored::Crashed,
+                &format!("the scorer ended with exit code {code}: {stderr}"),
+            )
         }
     }
 }
@@ -143,7 +173,10 @@ pub fn read_result(read: ScoreRead, result: &ExecResult) -> ScoreResult {
 fn read_line(read: ScoreRead, line: &str) -> ScoreResult {
     let bad = |what: &str| {
         let line = Capped::new(line, 200).text;
-        unscored(Unscored::BadOutput, &format!("{what}; the scorer's last line was {line:?}"))
+        unscored(
+            Unscored::BadOutput,
+            &format!("{what}; the scorer's last line was {line:?}"),
+        )
     };
     if read == ScoreRead::Reward {
         return match line.parse::<f64>() {
@@ -162,8 +195,15 @@ fn read_line(read: ScoreRead, line: &str) -> ScoreResult {
         return bad("`score` is not a number from 0 to 1");
     }
     let metrics = object.iter().filter(|(name, _)| *name != "score").take(64);
-    let metrics = metrics.filter_map(|(name, value)| Some((Capped::new(name, 64).text, value.as_f64()?))).collect();
-    ScoreResult::Scored(Score { value, threshold: 1.0, evidence: Capped::new(line, EVIDENCE), metrics })
+    let metrics = metrics
+        .filter_map(|(name, value)| Some((Capped::new(name, 64).text, value.as_f64()?)))
+        .collect();
+    ScoreResult::Scored(Score {
+        value,
+        threshold: 1.0,
+        evidence: Capped::new(line, EVIDENCE),
+        metrics,
+    })
 }
 
 /// Returns a score without further numbers. The threshold is set when the parts are put together.
@@ -182,7 +222,10 @@ pub fn describe_ending(ending: ExecEnding) -> String {
         ExecEnding::Exited { code } => format!("exit code {code}"),
         ExecEnding::OutOfMemory { code } => format!("stopped: out of memory; exit code {code}"),
         ExecEnding::TimedOut { after } => {
-            format!("stopped after {}, the longest time of a call", crate::units::format_duration(after))
+            format!(
+                "stopped after {}, the longest time of a call",
+                crate::units::format_duration(after)
+            )
         }
         ExecEnding::OutputLimit { limit } => format!("stopped: more than {limit} of output"),
         ExecEnding::DiskLimit { limit } => format!("stopped: the disk limit of {limit} is exceeded"),
@@ -191,7 +234,10 @@ pub fn describe_ending(ending: ExecEnding) -> String {
 
 /// Returns "no score" with its reason.
 pub fn unscored(why: Unscored, detail: &str) -> ScoreResult {
-    ScoreResult::Unscored { why, detail: Capped::new(detail, EVIDENCE) }
+    ScoreResult::Unscored {
+        why,
+        detail: Capped::new(detail, EVIDENCE),
+    }
 }
 
 /// Returns the score of an attempt whose spent limit counts as failure.
@@ -199,7 +245,10 @@ pub fn failed_at_limit(threshold: f64) -> ScoreResult {
     ScoreResult::Scored(Score {
         value: 0.0,
         threshold,
-        evidence: Capped::new("a limit was reached, and the task counts that as failure", EVIDENCE),
+        evidence: Capped::new(
+            "a limit was reached, and the task counts that as failure",
+            EVIDENCE,
+        ),
         metrics: BTreeMap::new(),
     })
 }
@@ -259,10 +308,20 @@ mod tests {
 
     #[test]
     fn combinations_let_only_what_matters_be_missing() {
-        let part = || ScoreSpec::Judge(JudgeSpec { model: String::new(), rubric: String::new(), scale: (0.0, 1.0) });
+        let part = || {
+            ScoreSpec::Judge(JudgeSpec {
+                model: String::new(),
+                rubric: String::new(),
+                scale: (0.0, 1.0),
+            })
+        };
         let missing = unscored(Unscored::TimedOut, "");
-        let value = |spec: &ScoreSpec, results: &[ScoreResult]| combine(spec, results, 1.0).score().map(|s| s.value);
-        let (all, any) = (ScoreSpec::All(vec![part(), part()]), ScoreSpec::Any(vec![part(), part()]));
+        let value =
+            |spec: &ScoreSpec, results: &[ScoreResult]| combine(spec, results, 1.0).score().map(|s| s.value);
+        let (all, any) = (
+            ScoreSpec::All(vec![part(), part()]),
+            ScoreSpec::Any(vec![part(), part()]),
+        );
         let mean = ScoreSpec::Mean(vec![part(), part()]);
         assert_eq!(value(&all, &[scored(0.0, ""), missing.clone()]), Some(0.0));
         assert_eq!(value(&all, &[scored(1.0, ""), missing.clone()]), None);
@@ -271,6 +330,9 @@ mod tests {
         assert_eq!(value(&mean, &[scored(1.0, ""), missing]), None);
         assert_eq!(value(&mean, &[scored(1.0, ""), scored(0.5, "")]), Some(0.75));
         let nested = ScoreSpec::All(vec![any, part()]);
-        assert_eq!(value(&nested, &[scored(0.0, ""), scored(1.0, ""), scored(0.5, "")]), Some(0.5));
+        assert_eq!(
+            value(&nested, &[scored(0.0, ""), scored(1.0, ""), scored(0.5, "")]),
+            Some(0.5)
+        );
     }
 }

@@ -35,7 +35,9 @@ impl Agent {
         if self.rough <= room {
             let summary_due = self.setup.context.on_full == OnFull::Summarize && self.rough + answer > room;
             if summary_due && self.messages.len() > self.preamble() + 4 {
-                self.say(Message::User { text: ASK_SUMMARY.to_owned() });
+                self.say(Message::User {
+                    text: ASK_SUMMARY.to_owned(),
+                });
                 return Fit::Summarize;
             }
             return Fit::Fits;
@@ -50,7 +52,10 @@ impl Agent {
 
     /// The system message and the instructions always stay.
     fn preamble(&self) -> usize {
-        let system = matches!(self.messages.first().map(Arc::as_ref), Some(Message::System { .. }));
+        let system = matches!(
+            self.messages.first().map(Arc::as_ref),
+            Some(Message::System { .. })
+        );
         usize::from(system) + 1
     }
 
@@ -74,7 +79,11 @@ impl Agent {
         Arc::make_mut(&mut self.messages).drain(start..end);
         self.rough -= freed;
         let messages = u32::try_from(end - start).unwrap_or(u32::MAX);
-        self.events.push(AttemptEvent::ContextTrimmed { messages, tokens: Tokens(freed), summary });
+        self.events.push(AttemptEvent::ContextTrimmed {
+            messages,
+            tokens: Tokens(freed),
+            summary,
+        });
     }
 
     /// Puts a summary in the place of everything after the instructions.
@@ -88,13 +97,22 @@ impl Agent {
             self.drop_oldest(self.rough / 2, None);
             return self.ask();
         }
-        let dropped: u64 = self.messages[start..].iter().map(|message| message.rough_tokens().0).sum();
+        let dropped: u64 = self.messages[start..]
+            .iter()
+            .map(|message| message.rough_tokens().0)
+            .sum();
         let messages = u32::try_from(self.messages.len() - start).unwrap_or(u32::MAX);
         Arc::make_mut(&mut self.messages).truncate(start);
         self.rough -= dropped;
         let summary = Some(Capped::new(&text, super::EVENT_TEXT));
-        self.events.push(AttemptEvent::ContextTrimmed { messages, tokens: Tokens(dropped), summary });
-        self.say(Message::User { text: format!("{SUMMARY}{text}") });
+        self.events.push(AttemptEvent::ContextTrimmed {
+            messages,
+            tokens: Tokens(dropped),
+            summary,
+        });
+        self.say(Message::User {
+            text: format!("{SUMMARY}{text}"),
+        });
         self.ask()
     }
 }

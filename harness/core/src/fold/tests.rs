@@ -52,6 +52,7 @@ fn cancelled(by: CancelledBy) -> Outcome {
 
 pub(super) fn ending(attempt: AttemptId, outcome: Outcome, then: Then) -> RunEvent {
     RunEvent::AttemptEnded(Box::new(AttemptEnded {
+        judge_usage: Usage::default(),
         attempt,
         outcome,
         turns: 2,

@@ -1,0 +1,157 @@
+//! Plans from small suites.
+
+use std::time::Duration;
+
+use pretty_assertions::assert_eq;
+
+use super::*;
+use crate::formats::{Folder, parse_scaffold, parse_suite, parse_task};
+use crate::task::{FileData, TaskFiles};
+
+fn files(file: &str, text: &str) -> TaskFiles {
+    let data = FileData {
+        bytes: text.as_bytes().to_vec(),
+        executable: false,
+    };
+    TaskFiles::from([(file.to_owned(), Arc::new(data))])
+}
+
+fn task(id: &str, samples: usize, extra: &str) -> Arc<TaskSpec> {
+    let samples: String = (0..samples)
+        .map(|at| format!("  - {{id: s{at}, target: \"{at}\"}}\n"))
+        .collect();
+    let text = format!(
+        "harness: 1\nid: {id}\nversion: 1\ntitle: T\ndomain: general\nfamily: f\ninstructions: Say it.\n\
+         samples:\n{samples}tools: []\nscore: {{answer: {{match: exact}}}}\noracle: {{submit: \"{{{{ sample.target }}}}\"}}\n{extra}"
+    );
+    let files = files("task.yaml", &text);
+    let path = format!("tasks/{id}");
+    let parsed = parse_task(&Folder {
+        path: &path,
+        name: id,
+        files: &files,
+    });
+    Arc::new(parsed.unwrap_or_else(|problems| panic!("{problems}")).value)
+}
+
+fn scaffold(id: &str, kind: &str) -> Arc<ScaffoldSpec> {
+    let files = files("scaffold.yaml", &format!("harness: 1\nid: {id}\nkind: {kind}\n"));
+    let parsed = parse_scaffold(&Folder {
+        path: id,
+        name: id,
+        files: &files,
+    });
+    Arc::new(parsed.unwrap_or_else(|problems| panic!("{problems}")).value)
+}
+
+fn input(extra: &str) -> PlanInput {
+    let text = format!(
+        "harness: 1\nid: s\nmodels: [{{id: m, use: scripted/x.yaml}}]\nscaffolds: [react]\ntasks: [\"*\"]\nepochs: 2\nseed: 7\n{extra}"
+    );
+    let suite = parse_suite("s.yaml", text.as_bytes())
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .value;
+    PlanInput {
+        suite,
+        tasks: vec![task("a", 2, ""), task("b", 1, "")],
+        scaffolds: vec![scaffold("react", "react")],
+        limit: None,
+    }
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.trials.iter().map(|trial| trial.id.as_str()).collect()
+}
+
+#[test]
+fn trials_take_turns_over_the_tasks() {
+    let plan = plan(input("")).unwrap();
+    assert_eq!(
+        names(&plan),
+        [
+            "a/s0/react/m/0",
+            "b/s0/react/m/0",
+            "a/s1/react/m/0",
+            "b/s0/react/m/1",
+            "a/s0/react/m/1",
+            "a/s1/react/m/1",
+        ]
+    );
+}
+
+#[test]
+fn the_same_inputs_give_the_same_plan_and_other_inputs_another() {
+    let first = plan(input("")).unwrap();
+    let again = plan(input("concurrency: {trials: 3}")).unwrap();
+    assert_eq!(first.id, again.id, "how much runs at once changes no result");
+    let mut changed = input("");
+    changed.tasks[0] = task("a", 2, "on_limit: fail\n");
+    assert_ne!(first.id, plan(changed).unwrap().id);
+    let mut limited = input("");
+    limited.limit = Some(1);
+    let limited = plan(limited).unwrap();
+    assert_eq!(limited.trials.len(), 4);
+    assert_ne!(first.id, limited.id);
+}
+
+#[test]
+fn a_trial_belongs_to_the_first_phase_that_selects_it() {
+    let phases =
+        "phases:\n  - {id: first, tasks: [a], ceiling: SL3}\n  - {id: rest, tasks: [\"*\"], ceiling: SL3}\n";
+    let plan = plan(input(phases)).unwrap();
+    let phases: Vec<(usize, &str)> = plan
+        .trials
+        .iter()
+        .map(|trial| (trial.phase, plan.tasks[trial.task].id.as_str()))
+        .collect();
+    assert_eq!(
+        phases,
+        [(0, "a"), (0, "a"), (0, "a"), (0, "a"), (1, "b"), (1, "b")]
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let mut wrong = input(
+        "budget: {cost: 5.00, tokens: 1000}\nphases:\n  - {id: p, tasks: [zzz], ceiling: SL3, gate: {kind: x}}\n",
+    );
+    wrong.suite.models[0].price = None;
+    let mut found: Vec<String> = plan(wrong).unwrap_err().iter().map(ToString::to_string).collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "phase `p`: `zzz` selects no task of the suite",
+            "phase `p`: gates are not decided by this version",
+        ]
+    );
+    let budget = plan(input("budget: {tokens: 1000}\n")).unwrap_err();
+    assert_eq!(
+        budget[0].message,
+        "one trial may take 6400000 tokens, more than the run's whole budget"
+    );
+}
+
+#[test]
+fn a_ceiling_names_the_axis_that_is_above_it() {
+    let problems = plan(input("phases: [{id: p, tasks: [\"*\"], ceiling: SL0}]\n")).unwrap_err();
+    let text = problems[0].to_string();
+    assert!(text.contains("above the ceiling SL0: axis `"), "{text}");
+}
+
+#[test]
+fn limits_are_overridden_by_the_suite() {
+    let mut given = input("");
+    given.suite.limits = LimitOverrides {
+        turns: Some(3),
+        wall: Some(Duration::from_secs(9)),
+        ..LimitOverrides::default()
+    };
+    let plan = plan(given).unwrap();
+    assert_eq!(
+        (plan.limits[0][0].turns, plan.limits[0][0].wall),
+        (3, Duration::from_secs(9))
+    );
+    let greatest = plan.greatest(&plan.trials[0]);
+    assert_eq!(greatest.tokens, Tokens(3 * 128_000));
+}

@@ -1,0 +1,158 @@
+//! The container of one attempt.
+//!
+//! Owns: the [`Sandbox`] port and what is shared by its parts. Must not: know how commands end (`exec`) or
+//! how processes are killed (`kill`).
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::query_parameters::{InspectContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use harness_core::ports::{
+    ExecRequest, ExecResult, FileContent, Later, PutFile, Sandbox, SandboxError, SandboxInfo,
+};
+use harness_core::units::Bytes;
+
+use crate::config::DiskQuota;
+use crate::errors::About;
+use crate::events::Ear;
+use crate::images::ImageFacts;
+use crate::provider::Shared;
+
+/// A running container.
+pub(crate) struct DockerSandbox {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: String,
+    pub(crate) image: String,
+    pub(crate) runtime: &'static str,
+    pub(crate) user: String,
+    pub(crate) workdir: String,
+    pub(crate) disk: Bytes,
+    pub(crate) quota: DiskQuota,
+    pub(crate) facts: ImageFacts,
+    pub(crate) ear: Ear,
+    /// Markers of the commands that run now.
+    pub(crate) running: Mutex<BTreeSet<String>>,
+    pub(crate) notes: Mutex<Vec<String>>,
+    pub(crate) stopped: AtomicBool,
+}
+
+impl DockerSandbox {
+    /// Records how this sandbox differs from what was asked, once.
+    pub(crate) fn note(&self, text: &str) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.iter().any(|note| note == text) {
+            notes.push(text.to_owned());
+        }
+    }
+
+    /// Checks that the container runs.
+    pub(crate) async fn check_alive(&self) -> Result<(), SandboxError> {
+        self.ear.send_modify(|heard| heard.suspect = false);
+        let found = self.shared.docker.inspect_container(&self.id, None).await;
+        let found = found.map_err(|error| self.shared.error(&error, "look at the sandbox", About::Container));
+        let state = match found {
+            Ok(found) => found.state.unwrap_or_default(),
+            Err(error) => return Err(error),
+        };
+        if state.running == Some(true) {
+            return Ok(());
+        }
+        let out_of_memory = state.oom_killed == Some(true);
+        let code = state.exit_code.unwrap_or_default();
+        let detail = format!("its first process ended with code {code}");
+        Err(SandboxError::Gone {
+            out_of_memory,
+            detail,
+        })
+    }
+
+    /// Returns how much the container's file system has grown; `None` if the daemon does not say.
+    pub(crate) async fn disk_use(&self) -> Option<u64> {
+        let options = InspectContainerOptionsBuilder::new().size(true).build();
+        let found = self
+            .shared
+            .docker
+            .inspect_container(&self.id, Some(options))
+            .await;
+        found.ok()?.size_rw.and_then(|size| u64::try_from(size).ok())
+    }
+
+    /// Turns a failed call into its meaning; whatever happened, a dead container explains it.
+    pub(crate) async fn explain(&self, error: &bollard::errors::Error, operation: &str) -> SandboxError {
+        match self.check_alive().await {
+            Err(gone @ SandboxError::Gone { .. }) => gone,
+            _ => self.shared.error(error, operation, About::Container),
+        }
+    }
+
+    async fn remove(&self) -> Result<(), SandboxError> {
+        let _slot = self.shared.slot().await;
+        self.shared.remove_container(&self.id).await?;
+        self.stopped.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Removes a container with its volumes, in one call; it may be gone already.
+    pub(crate) async fn remove_container(&self, id: &str) -> Result<(), SandboxError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) => Ok(()),
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404 | 409,
+                ..
+            }) => Ok(()),
+            Err(error) => Err(self.error(&error, "remove a sandbox", About::Daemon)),
+        }
+    }
+}
+
+impl Sandbox for DockerSandbox {
+    fn info(&self) -> SandboxInfo {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        SandboxInfo {
+            id: self.id.clone(),
+            image: self.image.clone(),
+            runtime: self.runtime.to_owned(),
+            notes: notes.clone(),
+        }
+    }
+
+    fn exec<'a>(&'a self, request: &'a ExecRequest) -> Later<'a, Result<ExecResult, SandboxError>> {
+        Box::pin(self.exec_request(request))
+    }
+
+    fn read<'a>(&'a self, path: &'a str, cap: Bytes) -> Later<'a, Result<FileContent, SandboxError>> {
+        Box::pin(self.read_file(path, cap))
+    }
+
+    fn write<'a>(&'a self, files: &'a [PutFile]) -> Later<'a, Result<(), SandboxError>> {
+        Box::pin(self.write_files(files))
+    }
+
+    fn kill_all(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.kill_everything())
+    }
+
+    fn export<'a>(&'a self, path: &'a str, cap: Bytes) -> Later<'a, Result<Vec<u8>, SandboxError>> {
+        Box::pin(self.export_folder(path, cap))
+    }
+
+    fn import<'a>(&'a self, path: &'a str, archive: Vec<u8>) -> Later<'a, Result<(), SandboxError>> {
+        Box::pin(self.import_folder(path, archive))
+    }
+
+    fn stop(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.remove())
+    }
+}
+
+impl Drop for DockerSandbox {
+    fn drop(&mut self) {
+        if !self.stopped.load(Ordering::Acquire) {
+            tracing::warn!(container = %self.id, "a sandbox was dropped without being removed; `harness gc` finds it");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One sandbox per test, removed whatever happens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use harness_core::ids::{AttemptId, RunId, TrialId};
+use harness_core::ports::{
+    BeforeExec, ExecEnding, ExecRequest, ExecResult, ExecUser, PreparedImage, PutFile, Sandbox,
+    SandboxLabels, SandboxProvider, SandboxRequest, SweepScope,
+};
+use harness_core::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
+use harness_core::task::FileData;
+use harness_core::units::{Bytes, Timestamp};
+use harness_docker::{DockerProvider, DockerSettings};
+
+/// Returns a provider, or `None` after saying so where there is no daemon.
+pub(crate) async fn provider_with(settings: DockerSettings) -> Option<DockerProvider> {
+    match DockerProvider::connect(settings).await {
+        Ok(provider) => Some(provider),
+        Err(error) => {
+            let required = std::env::var("HARNESS_REQUIRE_DOCKER").is_ok_and(|value| value == "1");
+            assert!(!required, "{error}");
+            eprintln!("SKIPPED: no docker daemon ({error})");
+            None
+        }
+    }
+}
+
+pub(crate) fn busybox() -> SandboxSpec {
+    SandboxSpec {
+        image: ImageSource::Named("harness/busybox:1".to_owned()),
+        network: NetworkPolicy::None,
+        services: BTreeMap::new(),
+        files: BTreeMap::new(),
+        setup: Vec::new(),
+        env: BTreeMap::from([("COLOR".to_owned(), "blue".to_owned())]),
+        user: "agent".to_owned(),
+        workdir: "/home/agent".to_owned(),
+        resources: Resources {
+            cpus: 1.0,
+            memory: Bytes(64 << 20),
+            pids: 48,
+            disk: Bytes(64 << 20),
+        },
+        runtime: Runtime::Runc,
+    }
+}
+
+pub(crate) fn unique_run() -> RunId {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    RunId::new(format!(
+        "test-{}-{}-{number}",
+        std::process::id(),
+        since.as_nanos()
+    ))
+}
+
+pub(crate) fn labels(run: &RunId) -> SandboxLabels {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let trial = TrialId::new("task/1/react/model/1");
+    SandboxLabels {
+        run: run.clone(),
+        attempt: AttemptId { trial, number: 1 },
+        expires: Timestamp(since.as_micros() as i64).plus(Duration::from_mins(10)),
+    }
+}
+
+pub(crate) fn put(path: &str, text: &str) -> PutFile {
+    let data = FileData {
+        bytes: text.as_bytes().to_vec(),
+        executable: path.ends_with(".sh"),
+    };
+    PutFile {
+        path: path.to_owned(),
+        data: Arc::new(data),
+    }
+}
+
+/// A provider and what a test has started with it.
+pub(crate) struct Bench {
+    pub(crate) provider: DockerProvider,
+    pub(crate) run: RunId,
+}
+
+impl Bench {
+    pub(crate) async fn open() -> Option<Self> {
+        Self::open_with(DockerSettings::default()).await
+    }
+
+    pub(crate) async fn open_with(settings: DockerSettings) -> Option<Self> {
+        let provider = provider_with(settings).await?;
+        Some(Self {
+            provider,
+            run: unique_run(),
+        })
+    }
+
+    pub(crate) async fn image(&self, spec: &SandboxSpec) -> PreparedImage {
+        self.provider.prepare(spec, &BTreeMap::new()).await.unwrap()
+    }
+
+    pub(crate) async fn request(&self, spec: SandboxSpec, files: Vec<PutFile>) -> SandboxRequest {
+        SandboxRequest {
+            image: self.image(&spec).await,
+            spec: Arc::new(spec),
+            files,
+            labels: labels(&self.run),
+        }
+    }
+
+    pub(crate) async fn start(&self, spec: SandboxSpec) -> Box<dyn Sandbox> {
+        let request = self.request(spec, Vec::new()).await;
+        self.provider.start(&request).await.unwrap()
+    }
+
+    pub(crate) async fn close(self) {
+        self.provider
+            .sweep(&SweepScope::Run(self.run.clone()))
+            .await
+            .unwrap();
+    }
+}
+
+/// Runs a test body in a sandbox of its own, which is removed even if the body panics.
+pub(crate) async fn in_sandbox<F>(spec: SandboxSpec, body: F)
+where
+    F: AsyncFnOnce(Arc<dyn Sandbox>) + Send + 'static,
+{
+    in_sandbox_with(DockerSettings::default(), spec, body).await;
+}
+
+pub(crate) async fn in_sandbox_with<F>(settings: DockerSettings, spec: SandboxSpec, body: F)
+where
+    F: AsyncFnOnce(Arc<dyn Sandbox>) + Send + 'static,
+{
+    let Some(bench) = Bench::open_with(settings).await else {
+        return;
+    };
+    let sandbox: Arc<dyn Sandbox> = bench.start(spec).await.into();
+    let caught = futures_catch(body(Arc::clone(&sandbox))).await;
+    sandbox.stop().await.unwrap();
+    bench.close().await;
+    if let Err(panic) = caught {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn futures_catch(future: impl Future<Output = ()>) -> Result<(), Box<dyn std::any::Any + Send>> {
+    use futures_util::FutureExt;
+    std::panic::AssertUnwindSafe(future).catch_unwind().await
+}
+
+pub(crate) fn sh(text: &str) -> ExecRequest {
+    ExecRequest::shell(text, Duration::from_secs(20))
+}
+
+pub(crate) fn sh_for(text: &str, millis: u64) -> ExecRequest {
+    ExecRequest::shell(text, Duration::from_millis(millis))
+}
+
+pub(crate) fn root(text: &str) -> ExecRequest {
+    ExecRequest {
+        user: ExecUser::Root,
+        ..sh(text)
+    }
+}
+
+pub(crate) fn root_killing(text: &str) -> ExecRequest {
+    ExecRequest {
+        before: BeforeExec::KillAll,
+        ..root(text)
+    }
+}
+
+pub(crate) fn exited(code: i32) -> ExecEnding {
+    ExecEnding::Exited { code }
+}
+
+pub(crate) fn timed_out(millis: u64) -> ExecEnding {
+    ExecEnding::TimedOut {
+        after: Duration::from_millis(millis),
+    }
+}
+
+pub(crate) fn text(result: &ExecResult) -> String {
+    result.stdout.readable(100_000).text
+}
+
+/// Runs a command that must succeed and returns what it wrote.
+pub(crate) async fn ask(sandbox: &dyn Sandbox, request: ExecRequest) -> String {
+    let result = sandbox.exec(&request).await.unwrap();
+    assert_eq!(result.ending, exited(0), "{request:?}: {result:?}");
+    text(&result).trim().to_owned()
+}
+
+/// Returns the command lines of all living processes but those of this listing and the keeper.
+pub(crate) async fn living(sandbox: &dyn Sandbox) -> Vec<String> {
+    let listing = "for d in /proc/[0-9]*; do p=${d#/proc/}; [ $p = 1 ] || [ $p = $$ ] && continue; \
+                   read -r _ _ state _ <$d/stat 2>/dev/null || continue; [ $state = Z ] && echo zombie; \
+                   line=$(tr '\\0' ' ' <$d/cmdline 2>/dev/null); [ -n \"$line\" ] && echo \"$line\"; done";
+    let all = ask(sandbox, root(listing)).await;
+    let lines = all.lines().map(|line| line.trim().to_owned());
+    lines
+        .filter(|line| line != "sleep 86400" && !line.starts_with("tr "))
+        .collect()
+}
