@@ -460,10 +460,16 @@ impl Dispatcher {
         Ok(self.context.store.append(self.context.clock.now(), event)?)
     }
 
+    /// Hands an ending to the store. The first poll happens here, so that the log keeps the order of commands;
+    /// what remains is the wait until it is durable.
     fn commit(&mut self, event: RunEvent) {
         let (store, now) = (Arc::clone(&self.context.store), self.context.clock.now());
-        self.commits
-            .push(Box::pin(async move { store.commit(now, event).await }));
+        let mut commit: Later<'static, _> = Box::pin(async move { store.commit(now, event).await });
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match commit.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(done) => self.commits.push(Box::pin(std::future::ready(done))),
+            std::task::Poll::Pending => self.commits.push(commit),
+        }
     }
 
     fn start(&mut self, trial: TrialIndex, number: u32) -> Result<(), RunStop> {
