@@ -84,6 +84,7 @@ impl Decoder<'_> {
         let oracle = oracle(wire, folder, reader);
         self.check_templates(wire, &samples, &limits, &tools, &context, reader);
         check_canary(wire, sandbox_spec.as_ref(), &samples, folder.files, reader);
+        check_leaks(wire, sandbox_spec.as_ref(), &samples, folder.files, reader);
         let artifacts: Vec<String> = wire
             .artifacts
             .iter()
@@ -525,6 +526,39 @@ fn check_canary(
     for path in found {
         let hint = Some("the agent can read that file; remove the canary from it");
         reader.error(canary.span, format!("the canary is in {}", quoted(path)), hint);
+    }
+}
+
+/// Reports files that hold the answers and that the agent would get.
+fn check_leaks(
+    wire: &TaskWire,
+    sandbox: Option<&SandboxSpec>,
+    samples: &[Placed],
+    files: &TaskFiles,
+    reader: &mut Reader<'_>,
+) {
+    let secret = |at: Option<&At<String>>| at.map(|at| at.value.trim_start_matches("./").to_owned());
+    let csv = match wire.samples.as_ref().map(|at| &at.value) {
+        Some(SamplesWire::Csv(csv)) => secret(csv.csv.as_ref()),
+        Some(SamplesWire::Inline(_)) | None => None,
+    };
+    let run = wire.oracle.as_ref().and_then(|at| secret(at.run.as_ref()));
+    let secrets: Vec<String> = [Some(TASK_FILE.to_owned()), csv, run]
+        .into_iter()
+        .flatten()
+        .collect();
+    let at = wire.sandbox.as_ref().map(|at| at.key).unwrap_or_default();
+    let common = sandbox.map(|sandbox| (&sandbox.files, at));
+    let own = samples.iter().map(|placed| (&placed.sample.files, placed.at));
+    for (map, at) in common.into_iter().chain(own) {
+        for (path, _) in mapped(map, files).filter(|(path, _)| secrets.iter().any(|secret| secret == path)) {
+            let hint = "map single files, or a folder that holds only what the agent may see";
+            reader.error(
+                at,
+                format!("the agent would get {}, which holds answers", quoted(path)),
+                Some(hint),
+            );
+        }
     }
 }
 

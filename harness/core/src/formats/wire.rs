@@ -188,7 +188,7 @@ macro_rules! record {
 
             fn schema(definitions: &mut $crate::formats::wire::Definitions) -> serde_json::Value {
                 use $crate::formats::wire;
-                let name = stringify!($name);
+                let name = wire::public_name(stringify!($name));
                 if !definitions.contains_key(name) {
                     // A placeholder first: score trees contain themselves.
                     definitions.insert(name, serde_json::Value::Null);
@@ -228,6 +228,11 @@ macro_rules! words {
     };
 }
 pub(super) use words;
+
+/// Returns the name of a type for editors: some have a suffix that keeps them apart from the nouns.
+pub(super) fn public_name(name: &'static str) -> &'static str {
+    name.strip_suffix("Wire").unwrap_or(name)
+}
 
 /// Builds the schema of a map.
 pub(super) fn object<const N: usize>(
