@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
+use futures_util::StreamExt;
 use harness_core::ports::{BeforeExec, ExecEnding, ExecRequest, ExecResult, ExecUser, SandboxError};
 use harness_core::text::Captured;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -71,8 +72,21 @@ pub(crate) struct Ran {
     pub(crate) took: Duration,
     /// Whether the kernel killed something for lack of memory meanwhile.
     pub(crate) out_of_memory: bool,
-    /// Keeps the command's output open until whoever kills it is done.
-    _stream: OutputStream,
+    /// The rest of the output.
+    rest: OutputStream,
+}
+
+impl Ran {
+    /// Says whether a command that had to kill all others first could not do so.
+    fn did_not_kill(&self, marker: &str) -> bool {
+        match &self.stop {
+            Stop::NotStarted(..) => true,
+            Stop::Ended(code) => {
+                *code == scripts::SURVIVORS && self.stderr.head.starts_with(marker.as_bytes())
+            }
+            Stop::Deadline | Stop::TooMuchOutput | Stop::TooMuchDisk => false,
+        }
+    }
 }
 
 impl DockerSandbox {
@@ -107,13 +121,16 @@ impl DockerSandbox {
         };
         let _running = Running::enter(self, &marker);
         let mut ran = self.run(&command).await?;
-        if together && matches!(ran.stop, Stop::NotStarted(..)) {
-            self.restart("no process could be started to kill the others")
-                .await?;
+        if together && ran.did_not_kill(&marker) {
+            self.restart("processes could not be killed from inside").await?;
             ran = self.run(&command).await?;
         }
         if matches!(ran.stop, Stop::Deadline | Stop::TooMuchOutput | Stop::TooMuchDisk) {
-            self.end_command(&ran.id, &marker, &user).await?;
+            // Unread output would block the daemon, and closing it would let the command end by itself unseen.
+            tokio::select! {
+                ended = self.end_command(&ran.id, &marker, &user) => ended?,
+                () = discard(&mut ran.rest) => {}
+            }
         }
         self.result(request, ran).await
     }
@@ -198,7 +215,7 @@ impl DockerSandbox {
             stderr,
             took,
             out_of_memory: self.ear.borrow().ooms > ooms,
-            _stream: stream,
+            rest: stream,
         })
     }
 
@@ -332,6 +349,12 @@ impl DockerSandbox {
 
 fn empty_stream() -> OutputStream {
     Box::pin(futures_util::stream::empty())
+}
+
+/// Reads and forgets; never resolves.
+async fn discard(stream: &mut OutputStream) {
+    while stream.next().await.is_some() {}
+    std::future::pending().await
 }
 
 async fn feed(input: Option<std::pin::Pin<Box<dyn AsyncWrite + Send>>>, bytes: Option<Arc<[u8]>>) {

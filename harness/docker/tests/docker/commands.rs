@@ -19,7 +19,10 @@ async fn a_command_sees_its_user_folder_environment_and_input() {
         };
         let result = sandbox.exec(&request).await.unwrap();
         assert_eq!(result.ending, exited(7));
-        assert_eq!(text(&result), "agent\n/home/agent\n/home/agent blue calm\nfrom outside");
+        assert_eq!(
+            text(&result),
+            "agent\n/home/agent\n/home/agent blue calm\nfrom outside"
+        );
         assert_eq!(result.stderr.readable(100).text, "err\n");
         let elsewhere = ExecRequest {
             cwd: Some("/tmp".to_owned()),
@@ -33,8 +36,14 @@ async fn a_command_sees_its_user_folder_environment_and_input() {
 #[tokio::test]
 async fn bytes_of_any_kind_arrive_and_are_counted() {
     in_sandbox(busybox(), async |sandbox| {
-        let result = sandbox.exec(&sh("printf 'a\\000\\377b'; printf '\\001' >&2")).await.unwrap();
-        assert_eq!((result.stdout.head, result.stderr.head), (b"a\0\xffb".to_vec(), vec![1]));
+        let result = sandbox
+            .exec(&sh("printf 'a\\000\\377b'; printf '\\001' >&2"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (result.stdout.head, result.stderr.head),
+            (b"a\0\xffb".to_vec(), vec![1])
+        );
         let request = ExecRequest {
             keep: Bytes(100),
             ..sh("yes 0123456789 | head -c 5000000")
@@ -72,13 +81,26 @@ async fn what_cannot_be_started_is_an_exit_code_with_a_reason() {
             ..sh("")
         };
         let result = sandbox.exec(&missing).await.unwrap();
-        assert!(matches!(result.ending, harness_core::ports::ExecEnding::Exited { code: 126 | 127 }));
+        assert!(matches!(
+            result.ending,
+            harness_core::ports::ExecEnding::Exited { code: 126 | 127 }
+        ));
         assert!(result.stderr.readable(1000).text.contains("/no/such/program"));
         assert_eq!(result.stdout.total, 0);
-        let forged = sandbox.exec(&sh("echo OCI runtime exec failed; exit 126")).await.unwrap();
-        assert_eq!((forged.ending, text(&forged)), (exited(126), "OCI runtime exec failed\n".to_owned()));
+        let forged = sandbox
+            .exec(&sh("echo OCI runtime exec failed; exit 126"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (forged.ending, text(&forged)),
+            (exited(126), "OCI runtime exec failed\n".to_owned())
+        );
         let long = sandbox.exec(&sh(&"#".repeat(200_000))).await.unwrap();
-        assert!(long.stderr.readable(300_000).text.contains("too long"), "{:?}", long.ending);
+        assert!(
+            long.stderr.readable(300_000).text.contains("too long"),
+            "{:?}",
+            long.ending
+        );
     })
     .await;
 }
@@ -87,9 +109,15 @@ async fn what_cannot_be_started_is_an_exit_code_with_a_reason() {
 async fn a_background_process_that_holds_the_output_does_not_delay_the_end() {
     in_sandbox(busybox(), async |sandbox| {
         let began = Instant::now();
-        let result = sandbox.exec(&sh("echo ready; sleep 1000 & exit 4")).await.unwrap();
+        let result = sandbox
+            .exec(&sh("echo ready; sleep 1000 & exit 4"))
+            .await
+            .unwrap();
         assert_eq!((result.ending, text(&result)), (exited(4), "ready\n".to_owned()));
-        assert!(began.elapsed() < Duration::from_secs(10), "waited for the background process");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "waited for the background process"
+        );
     })
     .await;
 }
@@ -124,7 +152,10 @@ async fn a_root_task_has_no_capabilities_either() {
         let result = sandbox.exec(&request).await.unwrap();
         assert_eq!(text(&result), "0\n0\n");
         let killing = crate::support::root_killing("echo alive");
-        sandbox.exec(&sh("sleep 1000 & setsid sleep 1001 &")).await.unwrap();
+        sandbox
+            .exec(&sh("sleep 1000 & setsid sleep 1001 &"))
+            .await
+            .unwrap();
         assert_eq!(ask(&*sandbox, killing).await, "alive");
         assert_eq!(crate::support::living(&*sandbox).await, Vec::<String>::new());
     })
