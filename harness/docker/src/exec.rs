@@ -193,9 +193,8 @@ impl DockerSandbox {
         let started = timeout_at(deadline, docker.start_exec(&id, None)).await;
         let (stream, input) = match started {
             Ok(Ok(StartExecResults::Attached { output, input })) => (output, Some(input)),
-            Ok(Ok(StartExecResults::Detached)) => (empty_stream(), None),
             Ok(Err(error)) => return Err(self.explain(&error, "start a command").await),
-            Err(_) => (empty_stream(), None),
+            Ok(Ok(StartExecResults::Detached)) | Err(_) => (empty_stream(), None),
         };
         let mut output = Output::new(stream, command.keep, self.shared.settings.output_limit.0);
         let stop = self.wait(&id, command, deadline, &mut output, input).await?;
@@ -354,7 +353,7 @@ fn empty_stream() -> OutputStream {
 /// Reads and forgets; never resolves.
 async fn discard(stream: &mut OutputStream) {
     while stream.next().await.is_some() {}
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn feed(input: Option<std::pin::Pin<Box<dyn AsyncWrite + Send>>>, bytes: Option<Arc<[u8]>>) {
@@ -365,7 +364,7 @@ async fn feed(input: Option<std::pin::Pin<Box<dyn AsyncWrite + Send>>>, bytes: O
     if input.write_all(&bytes).await.is_ok() {
         let _ = input.shutdown().await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Says which commands run, so that ending one spares the others.

@@ -167,7 +167,7 @@ impl Shared {
 
     /// Returns the labels of a container that is only made to look into an image.
     pub(crate) fn probe_labels(&self) -> HashMap<String, String> {
-        let expires = now().plus(std::time::Duration::from_secs(600));
+        let expires = now().plus(std::time::Duration::from_mins(10));
         HashMap::from([
             (config::LABEL_RUN.to_owned(), "prepare".to_owned()),
             (config::LABEL_EXPIRES.to_owned(), expires.to_string()),

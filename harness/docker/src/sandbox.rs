@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use harness_core::ports::{
     ExecRequest, ExecResult, FileContent, Later, PutFile, Sandbox, SandboxError, SandboxInfo,
@@ -79,7 +80,7 @@ impl DockerSandbox {
     }
 
     /// Turns a failed call into its meaning; whatever happened, a dead container explains it.
-    pub(crate) async fn explain(&self, error: &bollard::errors::Error, operation: &str) -> SandboxError {
+    pub(crate) async fn explain(&self, error: &Error, operation: &str) -> SandboxError {
         match self.check_alive().await {
             Err(gone @ SandboxError::Gone { .. }) => gone,
             _ => self.shared.error(error, operation, About::Container),
@@ -99,14 +100,22 @@ impl Shared {
     pub(crate) async fn remove_container(&self, id: &str) -> Result<(), SandboxError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
-            Ok(()) => Ok(()),
-            Err(bollard::errors::Error::DockerResponseServerError {
-                status_code: 404 | 409,
-                ..
-            }) => Ok(()),
-            Err(error) => Err(self.error(&error, "remove a sandbox", About::Daemon)),
+            Err(error) if !is_gone_or_going(&error) => {
+                Err(self.error(&error, "remove a sandbox", About::Daemon))
+            }
+            _ => Ok(()),
         }
     }
+}
+
+fn is_gone_or_going(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DockerResponseServerError {
+            status_code: 404 | 409,
+            ..
+        }
+    )
 }
 
 impl Sandbox for DockerSandbox {

@@ -65,14 +65,14 @@ pub(crate) fn labels(run: &RunId) -> SandboxLabels {
     SandboxLabels {
         run: run.clone(),
         attempt: AttemptId { trial, number: 1 },
-        expires: Timestamp(since.as_micros() as i64).plus(Duration::from_mins(10)),
+        expires: Timestamp(i64::try_from(since.as_micros()).unwrap()).plus(Duration::from_mins(10)),
     }
 }
 
 pub(crate) fn put(path: &str, text: &str) -> PutFile {
     let data = FileData {
         bytes: text.as_bytes().to_vec(),
-        executable: path.ends_with(".sh"),
+        executable: path.contains(".sh"),
     };
     PutFile {
         path: path.to_owned(),
