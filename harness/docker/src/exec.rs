@@ -13,7 +13,7 @@ use harness_core::ports::{BeforeExec, ExecEnding, ExecRequest, ExecResult, ExecU
 use harness_core::text::Captured;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::DiskQuota;
 use crate::output::{Output, OutputStream, Reading};
@@ -27,8 +27,8 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same, once the streams have ended.
 const ASK_AFTER_END_OF_OUTPUT: Duration = Duration::from_millis(15);
 /// A command has ended, but something that it left behind holds its output open.
-const QUIET: Duration = Duration::from_millis(50);
-const DRAIN: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(250);
+const DRAIN: Duration = Duration::from_secs(2);
 /// How long the report of an out-of-memory kill may take after a process died by SIGKILL, or failed.
 const OOM_AFTER_KILL: Duration = Duration::from_millis(250);
 const OOM_AFTER_FAILURE: Duration = Duration::from_millis(20);
@@ -190,11 +190,11 @@ impl DockerSandbox {
         let ooms = self.ear.borrow().ooms;
         let began = Instant::now();
         let deadline = began + command.timeout;
-        let started = timeout_at(deadline, docker.start_exec(&id, None)).await;
+        let started = docker.start_exec(&id, None).await;
         let (stream, input) = match started {
-            Ok(Ok(StartExecResults::Attached { output, input })) => (output, Some(input)),
-            Ok(Err(error)) => return Err(self.explain(&error, "start a command").await),
-            Ok(Ok(StartExecResults::Detached)) | Err(_) => (empty_stream(), None),
+            Ok(StartExecResults::Attached { output, input }) => (output, Some(input)),
+            Err(error) => return Err(self.explain(&error, "start a command").await),
+            Ok(StartExecResults::Detached) => (empty_stream(), None),
         };
         let mut output = Output::new(stream, command.keep, self.shared.settings.output_limit.0);
         let stop = self.wait(&id, command, deadline, &mut output, input).await?;

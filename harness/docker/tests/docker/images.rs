@@ -147,7 +147,14 @@ async fn what_is_not_supported_is_refused() {
     );
     let mut runtime = busybox();
     runtime.runtime = Runtime::Runsc;
-    let request = bench.request(runtime, Vec::new()).await;
+    let error = bench
+        .provider
+        .prepare(&runtime, &BTreeMap::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.name(), "runtime_unknown");
+    let mut request = bench.request(busybox(), Vec::new()).await;
+    request.spec = Arc::new(runtime);
     let error = bench.provider.start(&request).await.err().unwrap();
     bench.close().await;
     assert_eq!(

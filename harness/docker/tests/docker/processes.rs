@@ -80,6 +80,28 @@ async fn of_two_commands_at_once_only_the_late_one_dies() {
 }
 
 #[tokio::test]
+async fn a_late_scorer_dies_with_all_that_it_started() {
+    in_sandbox(busybox(), async |sandbox| {
+        sandbox
+            .exec(&sh("setsid sleep 1000 >/dev/null 2>&1 &"))
+            .await
+            .unwrap();
+        let scorer = ExecRequest {
+            timeout: Duration::from_millis(600),
+            ..root_killing("echo begun; (setsid sleep 1001 &); sleep 1002")
+        };
+        let result = sandbox.exec(&scorer).await.unwrap();
+        assert_eq!(
+            (result.ending, text(&result)),
+            (timed_out(600), "begun\n".to_owned())
+        );
+        assert_eq!(living(&*sandbox).await, NOBODY);
+        assert_eq!(sandbox.info().notes.len(), 1, "{:?}", sandbox.info().notes);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn killing_all_and_running_is_one_step() {
     in_sandbox(busybox(), async |sandbox| {
         let mess =

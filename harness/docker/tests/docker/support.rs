@@ -202,6 +202,9 @@ pub(crate) async fn living(sandbox: &dyn Sandbox) -> Vec<String> {
     living_seen_by(sandbox, BeforeExec::Nothing).await
 }
 
+/// How the keeper's command begins, which a process that it has just forked shows too.
+const KEEPER: &str = "/bin/sh -c trap ";
+
 /// The same, with what happens before.
 pub(crate) async fn living_seen_by(sandbox: &dyn Sandbox, before: BeforeExec) -> Vec<String> {
     let listing = "for d in /proc/[0-9]*; do p=${d#/proc/}; [ $p = 1 ] || [ $p = $$ ] && continue; \
@@ -214,7 +217,7 @@ pub(crate) async fn living_seen_by(sandbox: &dyn Sandbox, before: BeforeExec) ->
     let all = ask(sandbox, request).await;
     let lines = all.lines().map(|line| line.trim().to_owned());
     lines
-        .filter(|line| line != "sleep 86400" && !line.starts_with("tr "))
+        .filter(|line| line != "sleep 86400" && !line.starts_with("tr ") && !line.starts_with(KEEPER))
         .collect()
 }
 
