@@ -4,6 +4,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -29,9 +30,10 @@ const ASK_AFTER_END_OF_OUTPUT: Duration = Duration::from_millis(15);
 /// A command has ended, but something that it left behind holds its output open.
 const QUIET: Duration = Duration::from_millis(250);
 const DRAIN: Duration = Duration::from_secs(2);
-/// How long the report of an out-of-memory kill may take after a process died by SIGKILL, or failed.
-const OOM_AFTER_KILL: Duration = Duration::from_millis(250);
-const OOM_AFTER_FAILURE: Duration = Duration::from_millis(20);
+/// How long it may take until it is heard why a process died by SIGKILL (lack of memory, or the whole container
+/// died), or that it failed for lack of memory.
+const NEWS_AFTER_KILL: Duration = Duration::from_millis(250);
+const NEWS_AFTER_FAILURE: Duration = Duration::from_millis(20);
 const DISK_INTERVAL: Duration = Duration::from_secs(2);
 const KILLED: i32 = 137;
 
@@ -207,13 +209,15 @@ impl DockerSandbox {
             }
             other => other,
         };
+        let heard_ooms = self.ear.borrow().ooms;
+        self.explained_ooms.store(heard_ooms, Ordering::Release);
         Ok(Ran {
             id,
             stop,
             stdout,
             stderr,
             took,
-            out_of_memory: self.ear.borrow().ooms > ooms,
+            out_of_memory: heard_ooms > ooms,
             rest: stream,
         })
     }
@@ -321,15 +325,11 @@ impl DockerSandbox {
         if matches!(code, 126 | 127) && self.was_never_started(id).await {
             return Ok(Stop::NotStarted(code, String::new()));
         }
-        if code != 0 {
-            let patience = if code == KILLED {
-                OOM_AFTER_KILL
-            } else {
-                OOM_AFTER_FAILURE
-            };
-            let mut heard = self.ear.subscribe();
-            let waiting = heard.wait_for(|heard| heard.ooms > ooms || heard.suspect);
-            let _ = timeout(patience, waiting).await;
+        let mut heard = self.ear.subscribe();
+        if code == KILLED {
+            let _ = timeout(NEWS_AFTER_KILL, heard.wait_for(|heard| heard.suspect)).await;
+        } else if code != 0 {
+            let _ = timeout(NEWS_AFTER_FAILURE, heard.wait_for(|heard| heard.ooms > ooms)).await;
         }
         if code == KILLED || self.ear.borrow().suspect {
             self.check_alive().await?;

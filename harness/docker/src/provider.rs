@@ -132,6 +132,7 @@ impl DockerProvider {
             facts,
             ear,
             running: Mutex::default(),
+            explained_ooms: AtomicU64::new(0),
             notes: Mutex::default(),
             stopped: false.into(),
         };

@@ -4,7 +4,7 @@
 //! how processes are killed (`kill`).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::errors::Error;
@@ -34,6 +34,8 @@ pub(crate) struct DockerSandbox {
     pub(crate) ear: Ear,
     /// Markers of the commands that run now.
     pub(crate) running: Mutex<BTreeSet<String>>,
+    /// How many kills for lack of memory were told as the ending of a command.
+    pub(crate) explained_ooms: AtomicU64,
     pub(crate) notes: Mutex<Vec<String>>,
     pub(crate) stopped: AtomicBool,
 }
@@ -59,7 +61,10 @@ impl DockerSandbox {
         if state.running == Some(true) {
             return Ok(());
         }
-        let out_of_memory = state.oom_killed == Some(true);
+        // The daemon says so of every container in which anything was ever killed for lack of memory.
+        let ooms = self.ear.borrow().ooms;
+        let unexplained = ooms == 0 || ooms > self.explained_ooms.load(Ordering::Acquire);
+        let out_of_memory = state.oom_killed == Some(true) && unexplained;
         let code = state.exit_code.unwrap_or_default();
         let detail = format!("its first process ended with code {code}");
         Err(SandboxError::Gone {

@@ -118,3 +118,26 @@ async fn a_full_process_table_is_the_commands_problem() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it() {
+    for (command, expected) in [
+        ("tail /dev/zero; sleep 60", "out_of_memory"),
+        ("sleep 60", "sandbox_gone"),
+    ] {
+        in_sandbox(busybox(), async move |sandbox| {
+            let earlier = sandbox.exec(&sh("tail /dev/zero")).await.unwrap();
+            assert!(
+                matches!(earlier.ending, ExecEnding::OutOfMemory { .. }),
+                "{earlier:?}"
+            );
+            let id = sandbox.info().id;
+            let (result, ()) = tokio::join!(async { sandbox.exec(&sh(command)).await }, async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                crate::support::kill_container(&id).await;
+            });
+            assert_eq!(result.unwrap_err().name(), expected, "{command}");
+        })
+        .await;
+    }
+}
