@@ -211,7 +211,7 @@ mod tests {
     fn file(path: &str) -> PutFile {
         let data = FileData {
             bytes: b"x".to_vec(),
-            executable: path.ends_with(".sh"),
+            executable: path == "/score/run.sh",
         };
         PutFile {
             path: path.to_owned(),

@@ -10,7 +10,7 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{CreateContainerOptions, CreateImageOptionsBuilder};
 use futures_util::StreamExt;
 use harness_core::ports::{ImageOrigin, PreparedImage, SandboxError};
-use harness_core::sandbox::{ImageSource, SandboxSpec};
+use harness_core::sandbox::{ImageSource, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 use tar::EntryType;
 
@@ -97,6 +97,12 @@ impl DockerProvider {
         files: &BTreeMap<String, Arc<FileData>>,
     ) -> Result<PreparedImage, SandboxError> {
         config::check_supported(spec)?;
+        let runtime = spec.runtime.name();
+        if spec.runtime != Runtime::Runc && !self.shared.runtimes.iter().any(|known| known == runtime) {
+            return Err(SandboxError::RuntimeUnknown {
+                runtime: runtime.to_owned(),
+            });
+        }
         let image = match &spec.image {
             ImageSource::Named(name) => self.prepare_named(name).await?,
             ImageSource::Build { context, dockerfile } => {
@@ -247,13 +253,20 @@ impl Shared {
         }))
     }
 
-    /// Makes a container that never runs and looks at what the image holds.
+    /// Makes a container that never runs and looks at what the image holds. Another process may sweep it away
+    /// meanwhile, since it belongs to no run; then it is made again.
     async fn look_into(&self, image: &PreparedImage, spec: &SandboxSpec) -> Result<ImageFacts, SandboxError> {
         let _slot = self.slot().await;
-        let id = self.create_probe(&image.name).await?;
-        let looked = self.look_at_user_and_workdir(&id, spec).await;
-        self.remove_container(&id).await?;
-        looked
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let id = self.create_probe(&image.id).await?;
+            let looked = self.look_at_user_and_workdir(&id, spec).await;
+            self.remove_container(&id).await?;
+            if tries == 0 || !matches!(looked, Err(SandboxError::Gone { .. })) {
+                return looked;
+            }
+        }
     }
 
     async fn create_probe(&self, image: &str) -> Result<String, SandboxError> {
