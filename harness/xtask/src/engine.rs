@@ -28,8 +28,10 @@ impl Engine {
         let socket = socket()?;
         let help =
             "start it (`systemctl start docker`, or `dockerd &` as root), or set DOCKER_HOST=unix:///PATH";
-        let stream = open(&socket)
-            .with_context(|| format!("no Docker daemon answers at {}; {help}", socket.display()))?;
+        let stream = match open(&socket) {
+            Ok(stream) => stream,
+            Err(error) => bail!("no Docker daemon answers at {} ({error}); {help}", socket.display()),
+        };
         let mut engine = Self {
             socket,
             stream: BufReader::new(stream),
