@@ -46,7 +46,7 @@ pub(crate) fn run() -> Result<()> {
         steps.run("dependencies", || {
             succeed(&mut cargo(
                 &root,
-                &["deny", "--offline", "check", "bans", "licenses", "sources"],
+                &["deny", "check", "bans", "licenses", "sources"],
             ))
         })?;
     } else {

@@ -30,7 +30,10 @@ impl Engine {
             "start it (`systemctl start docker`, or `dockerd &` as root), or set DOCKER_HOST=unix:///PATH";
         let stream = match open(&socket) {
             Ok(stream) => stream,
-            Err(error) => bail!("no Docker daemon answers at {} ({error}); {help}", socket.display()),
+            Err(error) => bail!(
+                "no Docker daemon answers at {} ({error}); {help}",
+                socket.display()
+            ),
         };
         let mut engine = Self {
             socket,
