@@ -10,7 +10,9 @@ use futures_util::StreamExt;
 use harness_core::ports::{FileContent, FileProblem, PutFile, SandboxError};
 use harness_core::units::Bytes;
 
+use crate::config;
 use crate::errors::About;
+use crate::images::ImageFacts;
 use crate::provider::Shared;
 use crate::sandbox::DockerSandbox;
 use crate::tarball::{self, Owner, Tarball};
@@ -32,7 +34,12 @@ impl DockerSandbox {
 
     /// Puts files in.
     pub(crate) async fn write_files(&self, files: &[PutFile]) -> Result<(), SandboxError> {
-        let Some(archive) = pack(files, &self.workdir, self.facts.owner, Workdir::Leave)? else {
+        let facts = ImageFacts {
+            workdir: Workdir::Leave,
+            hosts: Hosts::Leave,
+            ..self.facts
+        };
+        let Some(archive) = pack(files, &self.workdir, facts)? else {
             return Ok(());
         };
         self.shared.upload(&self.id, archive).await
@@ -82,15 +89,28 @@ pub(crate) enum Workdir {
     Make,
 }
 
+/// Whether a file with the names of this host is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hosts {
+    /// It is there.
+    Leave,
+    /// It is missing.
+    Make,
+}
+
 /// Packs files with their owners; `None` if there is nothing to put. Folders below the workdir are named, so
 /// that they belong to the user and so that a link that the agent put there is replaced, not followed.
 pub(crate) fn pack(
     files: &[PutFile],
     workdir: &str,
-    owner: Owner,
-    make: Workdir,
+    facts: ImageFacts,
 ) -> Result<Option<Vec<u8>>, SandboxError> {
-    if files.is_empty() && make == Workdir::Leave {
+    let ImageFacts {
+        owner,
+        workdir: make,
+        hosts,
+    } = facts;
+    if files.is_empty() && make == Workdir::Leave && hosts == Hosts::Leave {
         return Ok(None);
     }
     let mut tarball = Tarball::new();
@@ -107,6 +127,11 @@ pub(crate) fn pack(
     };
     for folder in &folders {
         tarball.folder(folder, 0o755, owner).map_err(unpackable)?;
+    }
+    if hosts == Hosts::Make {
+        tarball
+            .file(config::HOSTS_PATH, 0o644, Owner::ROOT, config::HOSTS.as_bytes())
+            .map_err(unpackable)?;
     }
     for file in files {
         let owner = if is_below(&file.path, workdir) {
@@ -159,9 +184,14 @@ mod tests {
     use pretty_assertions::assert_eq;
     use std::sync::Arc;
 
-    fn listing(paths: &[&str], workdir: &str, make: Workdir) -> Vec<String> {
+    fn listing(paths: &[&str], workdir: &str, make: Workdir, hosts: Hosts) -> Vec<String> {
         let files: Vec<_> = paths.iter().map(|path| file(path)).collect();
-        let Some(bytes) = pack(&files, workdir, Owner { uid: 7, gid: 8 }, make).unwrap() else {
+        let facts = ImageFacts {
+            owner: Owner { uid: 7, gid: 8 },
+            workdir: make,
+            hosts,
+        };
+        let Some(bytes) = pack(&files, workdir, facts).unwrap() else {
             return Vec::new();
         };
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -196,17 +226,25 @@ mod tests {
             &["/home/agent/a/b/c", "/home/agentx/d", "/score/run.sh"],
             "/home/agent",
             Workdir::Leave,
+            Hosts::Make,
         );
         let expected = [
             "home/agent/a/ 755 7:8",
             "home/agent/a/b/ 755 7:8",
+            "etc/hosts 644 0:0",
             "home/agent/a/b/c 644 7:8",
             "home/agentx/d 644 0:0",
             "score/run.sh 755 0:0",
         ];
         assert_eq!(found, expected);
-        assert_eq!(listing(&[], "/work", Workdir::Make), ["work/ 755 7:8"]);
-        assert_eq!(listing(&[], "/work", Workdir::Leave), Vec::<String>::new());
+        assert_eq!(
+            listing(&[], "/work", Workdir::Make, Hosts::Leave),
+            ["work/ 755 7:8"]
+        );
+        assert_eq!(
+            listing(&[], "/work", Workdir::Leave, Hosts::Leave),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

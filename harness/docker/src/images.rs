@@ -17,7 +17,7 @@ use tar::EntryType;
 use crate::base::{self, BASE_IMAGES, BaseImage};
 use crate::config::{self, DiskQuota};
 use crate::errors::About;
-use crate::files::Workdir;
+use crate::files::{Hosts, Workdir};
 use crate::provider::{DockerProvider, Shared};
 use crate::settings::PullPolicy;
 use crate::tarball::{self, Owner};
@@ -48,6 +48,8 @@ pub(crate) struct ImageFacts {
     pub(crate) owner: Owner,
     /// Whether the workdir is there and theirs.
     pub(crate) workdir: Workdir,
+    /// Whether `localhost` can be looked up.
+    pub(crate) hosts: Hosts,
 }
 
 /// What facts are about.
@@ -312,26 +314,29 @@ impl Shared {
         }
     }
 
+    /// Reads a small text file of a container; `None` if there is none.
+    async fn first_file(&self, container: &str, path: &str) -> Result<Option<String>, SandboxError> {
+        const LONGEST: usize = 1 << 20;
+        let beginning = match self.beginning_of(container, path, tarball::needed(LONGEST)).await {
+            Ok(bytes) => bytes,
+            Err(SandboxError::File { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let file = tarball::first_file(&beginning, LONGEST).ok();
+        Ok(file.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()))
+    }
+
     async fn look_at_user_and_workdir(
         &self,
         container: &str,
         spec: &SandboxSpec,
     ) -> Result<ImageFacts, SandboxError> {
-        const LONGEST_PASSWD: usize = 1 << 20;
-        let passwd = match self
-            .beginning_of(container, "/etc/passwd", tarball::needed(LONGEST_PASSWD))
-            .await
-        {
-            Ok(bytes) => tarball::first_file(&bytes, LONGEST_PASSWD)
-                .map(|file| file.bytes)
-                .unwrap_or_default(),
-            Err(SandboxError::File { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let owner = owner_of(&spec.user, &String::from_utf8_lossy(&passwd)).ok_or_else(|| {
-            SandboxError::UnknownUser {
-                user: spec.user.clone(),
-            }
+        let passwd = self
+            .first_file(container, "/etc/passwd")
+            .await?
+            .unwrap_or_default();
+        let owner = owner_of(&spec.user, &passwd).ok_or_else(|| SandboxError::UnknownUser {
+            user: spec.user.clone(),
         })?;
         let workdir = match self.beginning_of(container, &spec.workdir, 1024).await {
             Ok(bytes) if tarball::first_owner(&bytes) == Some((EntryType::Directory, owner)) => {
@@ -341,7 +346,15 @@ impl Shared {
             Ok(_) | Err(SandboxError::File { .. }) => Workdir::Leave,
             Err(error) => return Err(error),
         };
-        Ok(ImageFacts { owner, workdir })
+        let hosts = match self.first_file(container, config::HOSTS_PATH).await? {
+            Some(text) if text.contains("localhost") => Hosts::Leave,
+            _ => Hosts::Make,
+        };
+        Ok(ImageFacts {
+            owner,
+            workdir,
+            hosts,
+        })
     }
 }
 

@@ -95,7 +95,7 @@ impl DockerProvider {
         let SandboxRequest { spec, image, .. } = request;
         config::check_supported(spec)?;
         let facts = self.facts(image, spec).await?;
-        let archive = files::pack(&request.files, &spec.workdir, facts.owner, facts.workdir)?;
+        let archive = files::pack(&request.files, &spec.workdir, facts)?;
         let shared = &self.shared;
         let quota = shared.known_quota().unwrap_or(DiskQuota::Unsupported);
         let body = config::container(ContainerPlan {
