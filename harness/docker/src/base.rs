@@ -8,7 +8,6 @@ use futures_util::{Stream, StreamExt};
 use harness_core::ids::Digest;
 use harness_core::ports::SandboxError;
 
-use crate::config;
 use crate::debian;
 use crate::errors::About;
 use crate::images::Progress;
@@ -59,7 +58,7 @@ pub fn is_base_name(name: &str) -> bool {
     BASE_IMAGES.iter().any(|image| image.name == name)
 }
 
-const BUSYBOX_RECIPE: &str = "busybox 2";
+const BUSYBOX_RECIPE: &str = "busybox 1";
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nagent:x:1000:1000::/home/agent:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nagent:x:1000:\n";
 const AGENT: Owner = Owner { uid: 1000, gid: 1000 };
@@ -179,7 +178,6 @@ fn pack_busybox(binary: &[u8], applets: &[String]) -> std::io::Result<Vec<u8>> {
     tarball.folder("home/agent", 0o755, AGENT)?;
     tarball.file("etc/passwd", 0o644, Owner::ROOT, PASSWD.as_bytes())?;
     tarball.file("etc/group", 0o644, Owner::ROOT, GROUP.as_bytes())?;
-    tarball.file(config::HOSTS_PATH, 0o644, Owner::ROOT, config::HOSTS.as_bytes())?;
     tarball.file("bin/busybox", 0o755, Owner::ROOT, binary)?;
     for applet in applets {
         tarball.link(&format!("bin/{applet}"), "/bin/busybox")?;

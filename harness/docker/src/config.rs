@@ -29,7 +29,7 @@ const OPEN_FILES: i64 = 4096;
 
 /// The name of every sandbox's host: the same each time, so that what an agent sees is too.
 pub(crate) const HOST_NAME: &str = "sandbox";
-/// Where names are looked up. The daemon writes none for containers without a network.
+/// Where names are looked up. The daemon hides the image's file and writes none for containers without a network.
 pub(crate) const HOSTS_PATH: &str = "/etc/hosts";
 /// What stands there.
 pub(crate) const HOSTS: &str =

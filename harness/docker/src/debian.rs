@@ -43,8 +43,8 @@ const OPTIONS: [&str; 10] = [
     "--dpkgopt=path-exclude=/usr/share/info/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--customize-hook=chroot \"$1\" useradd --create-home --uid 1000 --user-group --shell /bin/bash agent",
-    // Nothing about the machine that made it; names as in `config::HOSTS`.
-    "--customize-hook=rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\"; printf '127.0.0.1\\tlocalhost\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n127.0.1.1\\tsandbox\\n' >\"$1/etc/hosts\"",
+    // Nothing about the machine that made it.
+    "--customize-hook=rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\"",
     "--customize-hook=chmod 0755 \"$1/home/agent\"",
     "--customize-hook=rm -rf \"$1/var/lib/apt/lists\" \"$1/var/cache/apt\" \"$1/var/log\" \"$1/var/cache/debconf\" && mkdir -p \"$1/var/lib/apt/lists/partial\" \"$1/var/cache/apt/archives/partial\" \"$1/var/log\"",
 ];

@@ -12,7 +12,6 @@ use harness_core::units::Bytes;
 
 use crate::config;
 use crate::errors::About;
-use crate::images::ImageFacts;
 use crate::provider::Shared;
 use crate::sandbox::DockerSandbox;
 use crate::tarball::{self, Owner, Tarball};
@@ -34,12 +33,7 @@ impl DockerSandbox {
 
     /// Puts files in.
     pub(crate) async fn write_files(&self, files: &[PutFile]) -> Result<(), SandboxError> {
-        let facts = ImageFacts {
-            workdir: Workdir::Leave,
-            hosts: Hosts::Leave,
-            ..self.facts
-        };
-        let Some(archive) = pack(files, &self.workdir, facts)? else {
+        let Some(archive) = pack(files, &self.workdir, self.facts.owner, Target::Running)? else {
             return Ok(());
         };
         self.shared.upload(&self.id, archive).await
@@ -89,33 +83,29 @@ pub(crate) enum Workdir {
     Make,
 }
 
-/// Whether a file with the names of this host is made.
+/// What an archive is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hosts {
-    /// It is there.
-    Leave,
-    /// It is missing.
-    Make,
+pub(crate) enum Target {
+    /// A container that was just created.
+    Fresh(Workdir),
+    /// One that runs.
+    Running,
 }
 
-/// Packs files with their owners; `None` if there is nothing to put. Folders below the workdir are named, so
+/// Packs files with their owners; `None` if there is nothing to put. A fresh container also gets names for itself. Folders below the workdir are named, so
 /// that they belong to the user and so that a link that the agent put there is replaced, not followed.
 pub(crate) fn pack(
     files: &[PutFile],
     workdir: &str,
-    facts: ImageFacts,
+    owner: Owner,
+    target: Target,
 ) -> Result<Option<Vec<u8>>, SandboxError> {
-    let ImageFacts {
-        owner,
-        workdir: make,
-        hosts,
-    } = facts;
-    if files.is_empty() && make == Workdir::Leave && hosts == Hosts::Leave {
+    if files.is_empty() && target == Target::Running {
         return Ok(None);
     }
     let mut tarball = Tarball::new();
     let mut folders = BTreeSet::new();
-    if make == Workdir::Make {
+    if target == Target::Fresh(Workdir::Make) {
         folders.insert(workdir.trim_end_matches('/').to_owned());
     }
     for file in files {
@@ -128,7 +118,7 @@ pub(crate) fn pack(
     for folder in &folders {
         tarball.folder(folder, 0o755, owner).map_err(unpackable)?;
     }
-    if hosts == Hosts::Make {
+    if target != Target::Running {
         tarball
             .file(config::HOSTS_PATH, 0o644, Owner::ROOT, config::HOSTS.as_bytes())
             .map_err(unpackable)?;
@@ -184,14 +174,9 @@ mod tests {
     use pretty_assertions::assert_eq;
     use std::sync::Arc;
 
-    fn listing(paths: &[&str], workdir: &str, make: Workdir, hosts: Hosts) -> Vec<String> {
+    fn listing(paths: &[&str], workdir: &str, target: Target) -> Vec<String> {
         let files: Vec<_> = paths.iter().map(|path| file(path)).collect();
-        let facts = ImageFacts {
-            owner: Owner { uid: 7, gid: 8 },
-            workdir: make,
-            hosts,
-        };
-        let Some(bytes) = pack(&files, workdir, facts).unwrap() else {
+        let Some(bytes) = pack(&files, workdir, Owner { uid: 7, gid: 8 }, target).unwrap() else {
             return Vec::new();
         };
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -225,8 +210,7 @@ mod tests {
         let found = listing(
             &["/home/agent/a/b/c", "/home/agentx/d", "/score/run.sh"],
             "/home/agent",
-            Workdir::Leave,
-            Hosts::Make,
+            Target::Fresh(Workdir::Leave),
         );
         let expected = [
             "home/agent/a/ 755 7:8",
@@ -238,13 +222,10 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(
-            listing(&[], "/work", Workdir::Make, Hosts::Leave),
-            ["work/ 755 7:8"]
+            listing(&[], "/work", Target::Fresh(Workdir::Make)),
+            ["work/ 755 7:8", "etc/hosts 644 0:0"]
         );
-        assert_eq!(
-            listing(&[], "/work", Workdir::Leave, Hosts::Leave),
-            Vec::<String>::new()
-        );
+        assert_eq!(listing(&[], "/work", Target::Running), Vec::<String>::new());
     }
 
     #[test]
