@@ -389,7 +389,8 @@ impl Scheduler {
         }
         match input {
             Input::Begin => self.open_phase(&mut commands),
-            Input::Tick => {}
+            // Asked for again if it came early: whoever sent it has no other alarm set.
+            Input::Tick => self.woken_for = None,
             Input::CallWanted { trial, tokens } => self.call_wanted(trial, tokens),
             Input::CallDone { trial, tokens } => self.call_done(trial, tokens),
             Input::CallFailed { trial, error } => self.call_failed(trial, &error, &mut commands),
@@ -636,7 +637,7 @@ impl Scheduler {
         self.schedule.spent = self.schedule.spent + spent;
         self.call_errors.remove(&trial);
         if let Some(gate) = self.gate(trial) {
-            gate.forget(trial);
+            gate.release(trial, Tokens::ZERO);
         }
         let then = match ending {
             Ending::Settled => {
