@@ -14,7 +14,7 @@ use harness_runner::RunEnding;
 use pretty_assertions::assert_eq;
 use tokio::time::Instant;
 
-use crate::models::{bash, model, now, says, shown, submits, turns};
+use crate::models::{bash, model, now, shown, submits, turns};
 use crate::sandbox::{Did, Provider, exits, gone, prints, unreachable};
 use crate::world::{BOXED, PLAIN, World, task};
 
@@ -46,19 +46,33 @@ async fn a_failing_setup_is_void_with_evidence_and_tried_again() {
     let body = BOXED.replace("network: none", "network: none, setup: [make]");
     let tries = AtomicU32::new(0);
     let provider = Provider::new(move |_, request| {
-        assert_eq!((request.argv.last().unwrap().as_str(), request.cwd.as_deref()), ("make", Some("/")));
+        assert_eq!(
+            (request.argv.last().unwrap().as_str(), request.cwd.as_deref()),
+            ("make", Some("/"))
+        );
         match tries.fetch_add(1, Ordering::Relaxed) {
             0 => exits(2, "no rule"),
             _ => prints("ok"),
         }
     });
-    let world = World::new("", vec![task("a", 1, &body)], turns(vec![submits("right")]), provider);
+    let world = World::new(
+        "",
+        vec![task("a", 1, &body)],
+        turns(vec![submits("right")]),
+        provider,
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
-    assert_eq!(voids(&world), [void(Stage::Setup, Fault::Task, "setup_failed", "retry")]);
+    assert_eq!(
+        voids(&world),
+        [void(Stage::Setup, Fault::Task, "setup_failed", "retry")]
+    );
     let Outcome::Void { evidence, .. } = &world.endings()[0].outcome else {
         panic!()
     };
-    assert_eq!(evidence.text, "the setup command `make` ended with exit code 2: no rule");
+    assert_eq!(
+        evidence.text,
+        "the setup command `make` ended with exit code 2: no rule"
+    );
     assert_eq!(world.statuses(), [(TrialStatus::Success, 1)].into());
 }
 
@@ -101,12 +115,21 @@ async fn a_command_that_runs_out_of_memory_is_told_to_the_model() {
         now(match request.origin.turn {
             0 => bash("ls"),
             _ => {
-                assert_eq!(shown(request).last().unwrap(), "some\n[stopped: out of memory; exit code 137]");
+                assert_eq!(
+                    shown(request).last().unwrap(),
+                    "some\n[stopped: out of memory; exit code 137]"
+                );
                 submits("right")
             }
         })
     });
-    let provider = Provider::new(|_, _| Did::Ends(Duration::ZERO, ExecEnding::OutOfMemory { code: 137 }, "some".into()));
+    let provider = Provider::new(|_, _| {
+        Did::Ends(
+            Duration::ZERO,
+            ExecEnding::OutOfMemory { code: 137 },
+            "some".into(),
+        )
+    });
     let world = World::new("", vec![task("a", 1, BOXED)], client, provider);
     assert_eq!(world.run().await, Ok(COMPLETE));
     assert_eq!(world.statuses(), [(TrialStatus::Success, 1)].into());
@@ -119,7 +142,8 @@ async fn a_sandbox_lost_while_scoring_is_void() {
     let provider = Provider::new(|_, _| Did::Fails(gone(false)));
     let world = World::new("", vec![task("a", 1, body)], turns(vec![submits("")]), provider);
     assert_eq!(world.run().await, Ok(COMPLETE));
-    let expected = ["retry", "retry", "given up"].map(|then| void(Stage::Score, Fault::Sandbox, "sandbox_gone", then));
+    let expected =
+        ["retry", "retry", "given up"].map(|then| void(Stage::Score, Fault::Sandbox, "sandbox_gone", then));
     assert_eq!(voids(&world), expected);
 }
 
@@ -133,14 +157,23 @@ async fn a_command_that_never_ends_is_the_daemons_fault() {
     let client = turns(vec![bash("x"), submits("right")]);
     let world = World::new("", vec![task("a", 1, BOXED)], client, provider);
     assert_eq!(world.run().await, Ok(COMPLETE));
-    assert_eq!(voids(&world), [void(Stage::Solve, Fault::Sandbox, "daemon", "retry")]);
+    assert_eq!(
+        voids(&world),
+        [void(Stage::Solve, Fault::Sandbox, "daemon", "retry")]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_error_of_a_start_is_void_and_has_its_fault() {
     let text = || "x".to_owned();
     let errors = [
-        (SandboxError::Daemon { operation: text(), detail: text() }, Fault::Sandbox),
+        (
+            SandboxError::Daemon {
+                operation: text(),
+                detail: text(),
+            },
+            Fault::Sandbox,
+        ),
         (SandboxError::HostDisk { detail: text() }, Fault::Sandbox),
         (gone(true), Fault::Sandbox),
         (SandboxError::NoShell { detail: text() }, Fault::Task),
@@ -149,10 +182,14 @@ async fn every_error_of_a_start_is_void_and_has_its_fault() {
     ];
     for (error, fault) in errors {
         let name = error.name();
-        let provider = Provider::new(|_, _| prints("")).starting(move |nth, _| {
-            (Duration::from_secs(1), (nth == 0).then(|| error.clone()))
-        });
-        let world = World::new("", vec![task("a", 1, BOXED)], turns(vec![submits("right")]), provider);
+        let provider = Provider::new(|_, _| prints(""))
+            .starting(move |nth, _| (Duration::from_secs(1), (nth == 0).then(|| error.clone())));
+        let world = World::new(
+            "",
+            vec![task("a", 1, BOXED)],
+            turns(vec![submits("right")]),
+            provider,
+        );
         assert_eq!(world.run().await, Ok(COMPLETE));
         assert_eq!(voids(&world), [void(Stage::Setup, fault, name, "retry")]);
     }
@@ -161,17 +198,34 @@ async fn every_error_of_a_start_is_void_and_has_its_fault() {
 #[tokio::test(start_paused = true)]
 async fn what_only_a_person_can_repair_halts_the_run_and_leaves_trials_open() {
     let errors = [
-        ModelError::Authentication { detail: "bad key".into() },
-        ModelError::QuotaSpent { detail: "no credit".into() },
-        ModelError::UnknownModel { detail: "gpt-9".into() },
+        ModelError::Authentication {
+            detail: "bad key".into(),
+        },
+        ModelError::QuotaSpent {
+            detail: "no credit".into(),
+        },
+        ModelError::UnknownModel {
+            detail: "gpt-9".into(),
+        },
     ];
     for error in errors {
         let name = error.name().to_owned();
         let client = model(move |_| now(Err(error.clone())));
-        let world = World::new("concurrency: {trials: 4}\n", vec![task("a", 20, PLAIN)], client, Provider::new(|_, _| prints("")));
-        assert_eq!(world.run().await, Ok(RunEnding::Finished(Finish::Halted { error: name })));
-        assert_eq!(world.statuses(), [(TrialStatus::Open, 20)].into());
-        assert!(world.endings().len() <= 5, "{}", world.endings().len());
+        let world = World::new(
+            "concurrency: {trials: 4}\n",
+            vec![task("a", 20, PLAIN)],
+            client,
+            Provider::new(|_, _| prints("")),
+        );
+        assert_eq!(
+            world.run().await,
+            Ok(RunEnding::Finished(Finish::Halted { error: name }))
+        );
+        let counts = world.statuses();
+        let open = |status| counts.get(&status).copied().unwrap_or_default();
+        // Those that were under way when the run halted were stopped.
+        assert_eq!(open(TrialStatus::Open) + open(TrialStatus::Cancelled), 20);
+        assert!(world.endings().len() <= 8, "{}", world.endings().len());
         assert_eq!(world.store.events().last(), Some(&RunEvent::Interrupted));
         let mut world = world;
         world.models = vec![model(|_| now(submits("right")))];
@@ -187,12 +241,22 @@ async fn a_transient_error_is_tried_again_and_the_wait_is_not_working_time() {
         let after = Some(Duration::from_secs(1));
         match request.origin.tries {
             0 => (after, Err(ModelError::RateLimited { retry_after: asked })),
-            1 => (after, Err(ModelError::Connection { detail: "reset".into() })),
+            1 => (
+                after,
+                Err(ModelError::Connection {
+                    detail: "reset".into(),
+                }),
+            ),
             _ => (after, submits("right")),
         }
     });
     let body = format!("{PLAIN}limits: {{working: 5s}}\n");
-    let world = World::new("", vec![task("a", 1, &body)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let ended = world.ending();
     assert_eq!(ended.working, Duration::from_secs(1));
@@ -223,7 +287,11 @@ async fn a_transient_error_is_tried_again_and_the_wait_is_not_working_time() {
 async fn an_error_that_stays_makes_the_attempt_void() {
     let cases = [
         (ModelError::BadRequest { detail: "x".into() }, Fault::Harness, 1),
-        (ModelError::ContentPolicy { detail: "x".into() }, Fault::Provider, 1),
+        (
+            ModelError::ContentPolicy { detail: "x".into() },
+            Fault::Provider,
+            1,
+        ),
         (ModelError::Malformed { detail: "x".into() }, Fault::Provider, 3),
     ];
     for (error, fault, tries) in cases {
@@ -232,7 +300,12 @@ async fn an_error_that_stays_makes_the_attempt_void() {
             1 => now(Err(failing.clone())),
             _ => now(submits("right")),
         });
-        let world = World::new("", vec![task("a", 1, PLAIN)], client, Provider::new(|_, _| prints("")));
+        let world = World::new(
+            "",
+            vec![task("a", 1, PLAIN)],
+            client,
+            Provider::new(|_, _| prints("")),
+        );
         assert_eq!(world.run().await, Ok(COMPLETE));
         assert_eq!(voids(&world), [void(Stage::Solve, fault, name, "retry")]);
         let then = |event: AttemptEvent| match event {
@@ -246,12 +319,24 @@ async fn an_error_that_stays_makes_the_attempt_void() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backoff_longer_than_the_wall_limit_ends_at_it() {
-    let client = model(|_| now(Err(ModelError::RateLimited { retry_after: Some(Duration::from_mins(10)) })));
+    let client = model(|_| {
+        now(Err(ModelError::RateLimited {
+            retry_after: Some(Duration::from_mins(10)),
+        }))
+    });
     let body = format!("{PLAIN}limits: {{working: 1m, wall: 1m}}\n");
-    let world = World::new("", vec![task("a", 1, &body)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let ended = world.ending();
-    assert_eq!((ended.outcome.name(), ended.wall), ("limit_reached", Duration::from_mins(1)));
+    assert_eq!(
+        (ended.outcome.name(), ended.wall),
+        ("limit_reached", Duration::from_mins(1))
+    );
 }
 
 /// A provider whose daemon answers only outside of an outage.
@@ -268,10 +353,19 @@ fn with_outage(until: Duration) -> Provider {
 async fn an_unreachable_daemon_is_waited_for_and_no_trial_is_given_up() {
     let suite = "concurrency: {trials: 8, sandboxes: 4}\n";
     let client = model(|_| now(submits("right")));
-    let world = World::new(suite, vec![task("a", 30, BOXED)], client, with_outage(Duration::from_secs(100)));
+    let world = World::new(
+        suite,
+        vec![task("a", 30, BOXED)],
+        client,
+        with_outage(Duration::from_secs(100)),
+    );
     let before = Instant::now();
     assert_eq!(world.run().await, Ok(COMPLETE));
-    assert!(before.elapsed() < Duration::from_mins(4), "{:?}", before.elapsed());
+    assert!(
+        before.elapsed() < Duration::from_mins(4),
+        "{:?}",
+        before.elapsed()
+    );
     assert_eq!(world.statuses(), [(TrialStatus::Success, 30)].into());
     let tried = world.provider.seen().tried;
     assert!(tried < 50, "{tried} starts: a few probes, not a storm");
@@ -282,7 +376,10 @@ async fn trials_that_need_no_sandbox_do_not_hide_an_unreachable_daemon() {
     let suite = "concurrency: {trials: 8, sandboxes: 4}\n";
     let client = model(|request| {
         let plain = request.origin.task.as_str() == "plain";
-        (Some(Duration::from_millis(if plain { 900 } else { 1 })), submits("right"))
+        (
+            Some(Duration::from_millis(if plain { 900 } else { 1 })),
+            submits("right"),
+        )
     });
     let tasks = vec![task("boxed", 10, BOXED), task("plain", 200, PLAIN)];
     let world = World::new(suite, tasks, client, with_outage(Duration::from_secs(100)));
@@ -293,9 +390,17 @@ async fn trials_that_need_no_sandbox_do_not_hide_an_unreachable_daemon() {
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_stays_away_halts_the_run() {
     let client = model(|_| now(submits("right")));
-    let world = World::new("", vec![task("a", 10, BOXED)], client, with_outage(Duration::from_hours(99)));
+    let world = World::new(
+        "",
+        vec![task("a", 10, BOXED)],
+        client,
+        with_outage(Duration::from_hours(99)),
+    );
     let error = "daemon_unreachable".to_owned();
-    assert_eq!(world.run().await, Ok(RunEnding::Finished(Finish::Halted { error })));
+    assert_eq!(
+        world.run().await,
+        Ok(RunEnding::Finished(Finish::Halted { error }))
+    );
     assert_eq!(world.statuses(), [(TrialStatus::Open, 10)].into());
     let mut world = world;
     world.provider = Arc::new(Provider::new(|_, _| prints("")));
@@ -309,9 +414,17 @@ async fn a_panic_is_void_and_the_sandbox_is_removed() {
         assert!(request.origin.attempt.number > 1, "a bug");
         now(submits("right"))
     });
-    let world = World::new("", vec![task("a", 1, BOXED)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, BOXED)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
-    assert_eq!(voids(&world), [void(Stage::Solve, Fault::Harness, "panic", "retry")]);
+    assert_eq!(
+        voids(&world),
+        [void(Stage::Solve, Fault::Harness, "panic", "retry")]
+    );
     assert_eq!(world.provider.seen().stopped, 2);
 }
 
@@ -326,7 +439,10 @@ async fn a_panic_while_scoring_is_of_that_stage() {
     });
     let world = World::new("", vec![task("a", 1, body)], turns(vec![submits("")]), provider);
     assert_eq!(world.run().await, Ok(COMPLETE));
-    assert_eq!(voids(&world), [void(Stage::Score, Fault::Harness, "panic", "retry")]);
+    assert_eq!(
+        voids(&world),
+        [void(Stage::Score, Fault::Harness, "panic", "retry")]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,20 +450,42 @@ async fn a_sandbox_that_cannot_be_removed_is_noted_and_changes_no_outcome() {
     for on_stop in [(None, false), (Some(Duration::ZERO), true)] {
         let mut provider = Provider::new(|_, _| prints(""));
         provider.on_stop = Some(on_stop);
-        let world = World::new("", vec![task("a", 1, BOXED)], turns(vec![submits("right")]), provider);
+        let world = World::new(
+            "",
+            vec![task("a", 1, BOXED)],
+            turns(vec![submits("right")]),
+            provider,
+        );
         let (input, _interrupt, _) = world.input();
-        assert_eq!(crate::world::within(harness_runner::run(input)).await, Ok(COMPLETE));
+        assert_eq!(
+            crate::world::within(harness_runner::run(input)).await,
+            Ok(COMPLETE)
+        );
         assert_eq!(world.statuses(), [(TrialStatus::Success, 1)].into());
         let names = world.names(0, 1);
-        assert_eq!(names[names.len() - 3..], ["stage_started teardown", "noted", "ended"]);
+        assert_eq!(
+            names[names.len() - 3..],
+            ["stage_started teardown", "noted", "ended"]
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_model_without_a_reply_is_the_operators_fault() {
-    let client = model(|_| now(Err(ModelError::NoReply { detail: "turn 0".into() })));
-    let world = World::new("", vec![task("a", 5, PLAIN)], client, Provider::new(|_, _| prints("")));
+    let client = model(|_| {
+        now(Err(ModelError::NoReply {
+            detail: "turn 0".into(),
+        }))
+    });
+    let world = World::new(
+        "",
+        vec![task("a", 5, PLAIN)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     let error = "no_reply".to_owned();
-    assert_eq!(world.run().await, Ok(RunEnding::Finished(Finish::Halted { error })));
-    let _ = says("");
+    assert_eq!(
+        world.run().await,
+        Ok(RunEnding::Finished(Finish::Halted { error }))
+    );
 }

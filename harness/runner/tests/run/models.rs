@@ -38,7 +38,10 @@ pub fn turns(answers: Vec<Result<ModelResponse, ModelError>>) -> Arc<dyn ModelCl
     model(move |request| {
         let answer = answers.get(request.origin.turn as usize);
         let missing = || panic!("no answer for turn {}", request.origin.turn);
-        (Some(Duration::from_secs(1)), answer.cloned().unwrap_or_else(missing))
+        (
+            Some(Duration::from_secs(1)),
+            answer.cloned().unwrap_or_else(missing),
+        )
     })
 }
 

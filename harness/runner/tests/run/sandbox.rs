@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use harness_core::ports::{
-    ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin, Later, PreparedImage, PutFile,
-    Sandbox, SandboxError, SandboxInfo, SandboxProvider, SandboxRequest, SweepScope, Swept,
+    ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin, Later, PreparedImage,
+    PutFile, Sandbox, SandboxError, SandboxInfo, SandboxProvider, SandboxRequest, SweepScope, Swept,
 };
 use harness_core::sandbox::{ImageSource, SandboxSpec};
 use harness_core::task::FileData;
@@ -137,7 +137,9 @@ impl Provider {
         seen.live += 1;
         seen.most = seen.most.max(seen.live);
         let files = request.files.iter();
-        let files = files.map(|file| (file.path.clone(), file.data.bytes.clone())).collect();
+        let files = files
+            .map(|file| (file.path.clone(), file.data.bytes.clone()))
+            .collect();
         Ok(Box::new(Fake {
             id: format!("box-{nth}"),
             seen: Arc::clone(&self.seen),

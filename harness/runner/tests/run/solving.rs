@@ -44,7 +44,10 @@ async fn an_agent_works_and_submits() {
     assert_eq!(world.run().await, Ok(COMPLETE));
     let ended = world.ending();
     assert_eq!(value(&ended.outcome), Some(1.0));
-    assert_eq!((ended.turns, ended.then, ended.malformed_calls), (3, Then::Settled, 0));
+    assert_eq!(
+        (ended.turns, ended.then, ended.malformed_calls),
+        (3, Then::Settled, 0)
+    );
     assert_eq!(
         ended.usage,
         Usage {
@@ -84,7 +87,12 @@ async fn an_agent_works_and_submits() {
         .store
         .events()
         .iter()
-        .map(|event| serde_json::to_value(event).unwrap()["type"].as_str().unwrap().to_owned())
+        .map(|event| {
+            serde_json::to_value(event).unwrap()["type"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
     let expected = [
         "run_started",
@@ -106,7 +114,11 @@ async fn phases_end_after_the_endings_of_their_trials() {
     let world = World::new(suite, tasks, client, Provider::new(|_, _| prints("")));
     assert_eq!(world.run().await, Ok(COMPLETE));
     let view = world.view();
-    let phases: Vec<_> = view.phases().iter().map(|phase| (phase.phase.as_str(), phase.trials)).collect();
+    let phases: Vec<_> = view
+        .phases()
+        .iter()
+        .map(|phase| (phase.phase.as_str(), phase.trials))
+        .collect();
     assert_eq!(phases, [("one", 3), ("two", 2)]);
 }
 
@@ -114,7 +126,12 @@ async fn phases_end_after_the_endings_of_their_trials() {
 async fn at_limit(limits: &str) -> (World, Outcome) {
     let body = format!("{BOXED}limits: {limits}\n");
     let client = model(|_| (Some(Duration::from_secs(1)), bash("true")));
-    let world = World::new("", vec![task("a", 1, &body)], client, Provider::new(|_, _| takes(10, "")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, &body)],
+        client,
+        Provider::new(|_, _| takes(10, "")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let outcome = world.ending().outcome;
     (world, outcome)
@@ -135,17 +152,37 @@ async fn each_limit_ends_the_work_and_is_scored() {
         ("{tokens: 240}", LimitKind::Tokens, "", 2, 22),
         ("{cost: 0.00042}", LimitKind::Cost, "", 2, 22),
         ("{working: 15s}", LimitKind::Working, "the time is over", 2, 15),
-        ("{working: 11500ms}", LimitKind::Working, "the time is over", 1, 11),
-        ("{working: 2h, wall: 15s}", LimitKind::Wall, "the time is over", 2, 14),
+        (
+            "{working: 11500ms}",
+            LimitKind::Working,
+            "the time is over",
+            1,
+            11,
+        ),
+        (
+            "{working: 2h, wall: 15s}",
+            LimitKind::Wall,
+            "the time is over",
+            2,
+            14,
+        ),
     ];
     for (limits, limit, detail, turns, working) in cases {
         let (world, outcome) = at_limit(limits).await;
         let ended = world.ending();
         assert_eq!(limit_of(&world).0, limit, "{limits}");
-        assert!(detail.is_empty() || limit_of(&world).1 == detail, "{:?}", limit_of(&world));
+        assert!(
+            detail.is_empty() || limit_of(&world).1 == detail,
+            "{:?}",
+            limit_of(&world)
+        );
         let score = score(0.0, "nothing was submitted");
         assert_eq!(outcome, Outcome::LimitReached { limit, score }, "{limits}");
-        assert_eq!((ended.turns, ended.working.as_secs()), (turns, working), "{limits}");
+        assert_eq!(
+            (ended.turns, ended.working.as_secs()),
+            (turns, working),
+            "{limits}"
+        );
     }
 }
 
@@ -153,7 +190,12 @@ async fn each_limit_ends_the_work_and_is_scored() {
 async fn a_limit_can_count_as_failure_without_scoring() {
     let body = format!("{BOXED}limits: {{turns: 1}}\non_limit: fail\n");
     let client = model(|_| now(bash("true")));
-    let world = World::new("", vec![task("a", 1, &body)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     assert_eq!(value(&world.ending().outcome), Some(0.0));
     assert!(!world.names(0, 1).contains(&"scorer_ran".to_owned()));
@@ -177,7 +219,11 @@ async fn a_tool_stopped_by_its_own_time_goes_on_and_by_the_attempts_ends_it() {
         let world = World::new("", vec![task("a", 1, &body)], client, provider);
         assert_eq!(world.run().await, Ok(COMPLETE));
         let ended = world.ending();
-        assert_eq!(matches!(ended.outcome, Outcome::Scored { .. }), submitted, "{limits}");
+        assert_eq!(
+            matches!(ended.outcome, Outcome::Scored { .. }),
+            submitted,
+            "{limits}"
+        );
         let seconds = if submitted { 6 } else { 4 };
         assert_eq!(ended.working, Duration::from_secs(seconds));
     }
@@ -188,7 +234,12 @@ async fn an_answer_in_the_last_moment_counts() {
     // The answer comes exactly when the time is over; what it used must not be lost.
     let body = format!("{PLAIN}limits: {{working: 2s}}\n");
     let client = turns(vec![says("hm"), submits("right")]);
-    let world = World::new("", vec![task("a", 1, &body)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let ended = world.ending();
     assert_eq!((value(&ended.outcome), ended.turns), (Some(1.0), 2));
@@ -199,7 +250,12 @@ async fn an_answer_in_the_last_moment_counts() {
 async fn a_model_that_never_answers_meets_a_limit() {
     let body = format!("{PLAIN}limits: {{working: 5m}}\n");
     let client = model(|_| (None, says("")));
-    let world = World::new("", vec![task("a", 1, &body)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     assert_eq!(limit_of(&world).0, LimitKind::Working);
 }
@@ -211,7 +267,12 @@ async fn refusals_are_told_apart_and_scored() {
         (StopReason::ContentFilter, RefusedBy::Provider),
     ] {
         let client = turns(vec![stops("I won't.", stop)]);
-        let world = World::new("", vec![task("a", 1, PLAIN)], client, Provider::new(|_, _| prints("")));
+        let world = World::new(
+            "",
+            vec![task("a", 1, PLAIN)],
+            client,
+            Provider::new(|_, _| prints("")),
+        );
         assert_eq!(world.run().await, Ok(COMPLETE));
         let score = score(0.0, "nothing was submitted");
         assert_eq!(world.ending().outcome, Outcome::Refused { by, score });
@@ -225,17 +286,28 @@ async fn malformed_calls_are_explained_and_counted() {
         now(match request.origin.turn {
             0 => calls([("bash", json!({"cmd": "ls"})), ("bash", json!({"command": "ls"}))]),
             1 => {
-                assert!(seen[seen.len() - 2].contains("there is no argument") || seen[seen.len() - 2].contains("missing"));
+                assert!(
+                    seen[seen.len() - 2].contains("there is no argument")
+                        || seen[seen.len() - 2].contains("missing")
+                );
                 assert_eq!(seen[seen.len() - 1], "out");
                 calls([("nmap", json!({}))])
             }
             _ => {
-                assert!(seen.last().unwrap().contains("there is no tool `nmap`"), "{seen:?}");
+                assert!(
+                    seen.last().unwrap().contains("there is no tool `nmap`"),
+                    "{seen:?}"
+                );
                 submits("right")
             }
         })
     });
-    let world = World::new("", vec![task("a", 1, BOXED)], client, Provider::new(|_, _| prints("out")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, BOXED)],
+        client,
+        Provider::new(|_, _| prints("out")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let ended = world.ending();
     assert_eq!((ended.malformed_calls, value(&ended.outcome)), (2, Some(1.0)));
@@ -247,7 +319,12 @@ async fn a_conversation_that_is_too_long_for_the_provider_is_a_limit() {
         detail: "9 > 8".to_owned(),
     };
     let client = turns(vec![Err(error)]);
-    let world = World::new("", vec![task("a", 1, PLAIN)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 1, PLAIN)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let expected = (
         LimitKind::Context,
@@ -261,7 +338,12 @@ async fn waiting_for_a_slot_is_not_working() {
     let suite = "concurrency: {per_model: {m: {requests: 1}}}\n";
     let client = model(|_| (Some(Duration::from_secs(10)), submits("right")));
     let body = format!("{PLAIN}limits: {{working: 15s}}\n");
-    let world = World::new(suite, vec![task("a", 5, &body)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        suite,
+        vec![task("a", 5, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let times: Vec<_> = world
         .endings()
@@ -276,7 +358,12 @@ async fn the_wall_limit_holds_while_waiting_for_a_slot() {
     let suite = "concurrency: {per_model: {m: {requests: 1}}}\n";
     let client = model(|_| (Some(Duration::from_secs(100)), submits("right")));
     let body = format!("{PLAIN}limits: {{working: 150s, wall: 150s}}\n");
-    let world = World::new(suite, vec![task("a", 3, &body)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        suite,
+        vec![task("a", 3, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let kinds: Vec<_> = world.endings().iter().map(|ended| ended.outcome.name()).collect();
     assert_eq!(kinds, ["scored", "limit_reached", "limit_reached"]);
@@ -289,7 +376,10 @@ async fn calls_as_text_work_too() {
         now(match request.origin.turn {
             0 => says("<tool:bash>\n<command>\necho 'a\"b'\n</command>\n</tool:bash>"),
             _ => {
-                assert_eq!(shown(request).last().unwrap(), "<result:bash>\nout\n</result:bash>");
+                assert_eq!(
+                    shown(request).last().unwrap(),
+                    "<result:bash>\nout\n</result:bash>"
+                );
                 says("<tool:submit>\n<answer>\nright\n</answer>\n</tool:submit>")
             }
         })
@@ -309,7 +399,10 @@ async fn calls_as_text_work_too() {
     );
     assert_eq!(world.run().await, Ok(COMPLETE));
     assert_eq!(value(&world.ending().outcome), Some(1.0));
-    let returned = world.transcript(0, 1).into_iter().any(|event| matches!(event, AttemptEvent::ToolReturned { .. }));
+    let returned = world
+        .transcript(0, 1)
+        .into_iter()
+        .any(|event| matches!(event, AttemptEvent::ToolReturned { .. }));
     assert!(returned);
 }
 
@@ -322,10 +415,20 @@ async fn an_oracle_runs_its_script_and_submits_what_it_prints() {
         assert_eq!(request.env["HARNESS_TARGET"], "right");
         takes(5, "right\n")
     });
-    let world = World::with("oracle", "", "models: []\n", vec![spec], Vec::new(), provider);
+    let world = World::with(
+        "oracle",
+        "",
+        "models: [{id: m, use: scripted/x.yaml}]\n",
+        vec![spec],
+        Vec::new(),
+        provider,
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let ended = world.ending();
-    assert_eq!((value(&ended.outcome), ended.turns, ended.usage), (Some(1.0), 0, Usage::default()));
+    assert_eq!(
+        (value(&ended.outcome), ended.turns, ended.usage),
+        (Some(1.0), 0, Usage::default())
+    );
     assert_eq!(ended.cost.map(harness_core::units::Usd::dollars), Some(0.0));
 }
 
@@ -334,9 +437,21 @@ async fn a_spent_budget_skips_what_has_not_started() {
     let suite = "budget: {tokens: 1300}\nconcurrency: {trials: 1}\n";
     let body = format!("{PLAIN}limits: {{tokens: 1000, turns: 5}}\n");
     let client = model(|_| now(submits("right")));
-    let world = World::new(suite, vec![task("a", 10, &body)], client, Provider::new(|_, _| prints("")));
-    assert_eq!(world.run().await, Ok(RunEnding::Finished(Finish::Ended(RunEnd::BudgetSpent))));
-    let skipped = world.store.events().into_iter().filter(|event| matches!(event, RunEvent::TrialSkipped { .. }));
+    let world = World::new(
+        suite,
+        vec![task("a", 10, &body)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
+    assert_eq!(
+        world.run().await,
+        Ok(RunEnding::Finished(Finish::Ended(RunEnd::BudgetSpent)))
+    );
+    let skipped = world
+        .store
+        .events()
+        .into_iter()
+        .filter(|event| matches!(event, RunEvent::TrialSkipped { .. }));
     // 110 tokens a trial: after the third, 1,000 more do not fit.
     assert_eq!((world.endings().len(), skipped.count()), (3, 7));
 }

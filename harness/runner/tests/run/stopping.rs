@@ -38,17 +38,29 @@ async fn interrupted(world: &World, after: &[Duration]) -> Result<RunEnding, Run
 fn hanging() -> World {
     let client = model(|_| now(bash("x")));
     let suite = "concurrency: {sandboxes: 3}\n";
-    World::new(suite, vec![task("a", 10, BOXED)], client, Provider::new(|_, _| Did::Hangs))
+    World::new(
+        suite,
+        vec![task("a", 10, BOXED)],
+        client,
+        Provider::new(|_, _| Did::Hangs),
+    )
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_interrupt_ends_the_run_in_order() {
     let world = hanging();
     let before = Instant::now();
-    assert_eq!(interrupted(&world, &[Duration::from_secs(5)]).await, Ok(INTERRUPTED));
+    assert_eq!(
+        interrupted(&world, &[Duration::from_secs(5)]).await,
+        Ok(INTERRUPTED)
+    );
     assert_eq!(before.elapsed(), Duration::from_secs(5));
     world.check();
-    let endings: Vec<_> = world.endings().into_iter().map(|ended| (ended.outcome, ended.then)).collect();
+    let endings: Vec<_> = world
+        .endings()
+        .into_iter()
+        .map(|ended| (ended.outcome, ended.then))
+        .collect();
     let cancelled = Outcome::Cancelled {
         by: CancelledBy::Operator,
     };
@@ -64,11 +76,19 @@ async fn an_interrupt_is_heard_at_every_moment() {
         let body = "sandbox: {image: img, network: none, setup: [x]}\ntools: [bash, submit]\n\
                     score: {command: {run: check, where: fresh, read: exit}}\nartifacts: [/a]\n";
         let client = model(|request| {
-            let answer = if request.origin.turn == 0 { bash("y") } else { submits("") };
+            let answer = if request.origin.turn == 0 {
+                bash("y")
+            } else {
+                submits("")
+            };
             (Some(Duration::from_secs(1)), answer)
         });
         let mut provider = Provider::new(|_, _| {
-            Did::Ends(Duration::from_secs(1), ExecEnding::Exited { code: 0 }, String::new())
+            Did::Ends(
+                Duration::from_secs(1),
+                ExecEnding::Exited { code: 0 },
+                String::new(),
+            )
         });
         provider.image_takes = Duration::from_secs(2);
         provider.on_stop = Some((Some(Duration::from_millis(500)), false));
@@ -92,14 +112,30 @@ async fn an_interrupt_is_heard_at_every_moment() {
 async fn waits_for_a_slot_or_a_retry_hear_an_interrupt() {
     let suite = "concurrency: {per_model: {m: {requests: 1}}}\n";
     let client = model(|_| (None, says("")));
-    let world = World::new(suite, vec![task("a", 3, PLAIN)], client, Provider::new(|_, _| prints("")));
-    assert_eq!(interrupted(&world, &[Duration::from_secs(1)]).await, Ok(INTERRUPTED));
+    let world = World::new(
+        suite,
+        vec![task("a", 3, PLAIN)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
+    assert_eq!(
+        interrupted(&world, &[Duration::from_secs(1)]).await,
+        Ok(INTERRUPTED)
+    );
     let retry_after = Some(Duration::from_mins(10));
     let error = harness_core::model::ModelError::RateLimited { retry_after };
     let client = model(move |_| now(Err(error.clone())));
-    let world = World::new("", vec![task("a", 3, PLAIN)], client, Provider::new(|_, _| prints("")));
+    let world = World::new(
+        "",
+        vec![task("a", 3, PLAIN)],
+        client,
+        Provider::new(|_, _| prints("")),
+    );
     let before = Instant::now();
-    assert_eq!(interrupted(&world, &[Duration::from_secs(1)]).await, Ok(INTERRUPTED));
+    assert_eq!(
+        interrupted(&world, &[Duration::from_secs(1)]).await,
+        Ok(INTERRUPTED)
+    );
     assert_eq!(before.elapsed(), Duration::from_secs(1));
     world.check();
 }
@@ -112,7 +148,10 @@ async fn two_interrupts_wait_for_nothing() {
     world.provider = std::sync::Arc::new(provider);
     let second = Duration::from_secs(1);
     let before = Instant::now();
-    assert_eq!(interrupted(&world, &[second, second]).await, Ok(RunEnding::Aborted));
+    assert_eq!(
+        interrupted(&world, &[second, second]).await,
+        Ok(RunEnding::Aborted)
+    );
     assert_eq!(before.elapsed(), 2 * second);
     // The attempts are left as after a crash; the next process ends them and goes on.
     assert_eq!(world.view().unfinished().len(), 3);
@@ -126,7 +165,11 @@ async fn two_interrupts_wait_for_nothing() {
 async fn a_store_that_fails_at_any_call_stops_the_run_and_leaves_no_sandbox() {
     let world = || {
         let client = model(|request| {
-            let answer = if request.origin.turn == 0 { bash("y") } else { submits("right") };
+            let answer = if request.origin.turn == 0 {
+                bash("y")
+            } else {
+                submits("right")
+            };
             (Some(Duration::from_secs(1)), answer)
         });
         let provider = Provider::new(|_, _| prints(&"x".repeat(100_000)));
@@ -148,7 +191,10 @@ async fn a_store_that_fails_at_any_call_stops_the_run_and_leaves_no_sandbox() {
         if ended == Ok(COMPLETE) {
             break;
         }
-        assert!(matches!(ended, Err(RunStop::Store(_))), "{ended:?} after {calls} calls");
+        assert!(
+            matches!(ended, Err(RunStop::Store(_))),
+            "{ended:?} after {calls} calls"
+        );
         failures += 1;
     }
     assert!((50..900).contains(&failures), "{failures}");
@@ -182,11 +228,17 @@ async fn a_process_that_died_before_it_logged_the_end_of_a_phase_is_continued() 
         let world = whole();
         for line in &lines[..kept] {
             let store: &dyn harness_core::ports::EventStore = &world.store;
-            store.append(harness_core::units::Moment::default(), &line.event).unwrap();
+            store
+                .append(harness_core::units::Moment::default(), &line.event)
+                .unwrap();
         }
         assert_eq!(world.run().await, Ok(COMPLETE), "continued after {kept} lines");
         assert_eq!(world.statuses(), [(TrialStatus::Success, 3)].into());
-        let phases = world.store.events().into_iter().filter(|event| matches!(event, RunEvent::PhaseEnded { .. }));
+        let phases = world
+            .store
+            .events()
+            .into_iter()
+            .filter(|event| matches!(event, RunEvent::PhaseEnded { .. }));
         assert_eq!(phases.count(), 2);
     }
 }

@@ -66,7 +66,8 @@ pub fn task_with(id: &str, samples: usize, body: &str, more: &[(&str, &str)]) ->
 }
 
 /// The body of a task with a sandbox and bash whose answer is compared.
-pub const BOXED: &str = "sandbox: {image: img, network: none}\ntools: [bash, submit]\nscore: {answer: {match: exact}}\n";
+pub const BOXED: &str =
+    "sandbox: {image: img, network: none}\ntools: [bash, submit]\nscore: {answer: {match: exact}}\n";
 /// The body of a task without a sandbox.
 pub const PLAIN: &str = "tools: []\nscore: {answer: {match: exact}}\n";
 
@@ -81,9 +82,21 @@ pub struct World {
 
 impl World {
     /// One scaffold `react`; `suite` may add to the suite, such as `concurrency`.
-    pub fn new(suite: &str, tasks: Vec<Arc<TaskSpec>>, model: Arc<dyn ModelClient>, provider: Provider) -> Self {
+    pub fn new(
+        suite: &str,
+        tasks: Vec<Arc<TaskSpec>>,
+        model: Arc<dyn ModelClient>,
+        provider: Provider,
+    ) -> Self {
         let models = "models: [{id: m, use: scripted/x.yaml, price: {input: 1, output: 10}}]\n";
-        Self::with("react", "", &format!("{models}{suite}"), tasks, vec![model], provider)
+        Self::with(
+            "react",
+            "",
+            &format!("{models}{suite}"),
+            tasks,
+            vec![model],
+            provider,
+        )
     }
 
     /// All of it.
@@ -151,7 +164,12 @@ impl World {
         let input = RunInput {
             plan: Arc::clone(&self.plan),
             run: RunId::new("r"),
-            past: self.plan.trials.iter().map(|trial| past(&view, &trial.id)).collect(),
+            past: self
+                .plan
+                .trials
+                .iter()
+                .map(|trial| past(&view, &trial.id))
+                .collect(),
             spent: Spend {
                 tokens: view.totals().usage.total(),
                 cost: view.totals().known_cost,
@@ -206,7 +224,10 @@ impl World {
             let outcome = ended.facts.outcome.clone();
             let last = lines.last().map(|line| line.event.clone());
             assert_eq!(last, Some(AttemptEvent::Ended { outcome }));
-            assert!(lines.iter().map(|line| line.working).is_sorted(), "working time goes back");
+            assert!(
+                lines.iter().map(|line| line.working).is_sorted(),
+                "working time goes back"
+            );
         }
     }
 
@@ -243,7 +264,9 @@ impl World {
             let stage = value.get("stage").and_then(|stage| stage.as_str());
             let reason = value.get("reason").and_then(|reason| reason.as_str());
             let kind = value["type"].as_str().unwrap();
-            stage.or(reason).map_or_else(|| kind.to_owned(), |more| format!("{kind} {more}"))
+            stage
+                .or(reason)
+                .map_or_else(|| kind.to_owned(), |more| format!("{kind} {more}"))
         };
         self.transcript(trial, number).iter().map(name).collect()
     }
