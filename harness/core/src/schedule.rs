@@ -299,6 +299,8 @@ pub struct Scheduler {
     schedule: Schedule,
     books: Vec<Book>,
     ready: BTreeMap<Class, BTreeSet<TrialIndex>>,
+    /// The least that any trial of a class reserves: if not even that fits, its many trials need not be looked at.
+    least: BTreeMap<Class, Spend>,
     backoff: BTreeSet<(Duration, TrialIndex)>,
     running: BTreeSet<TrialIndex>,
     sandboxes: u32,
@@ -365,6 +367,7 @@ impl Scheduler {
         Self {
             books,
             ready: BTreeMap::new(),
+            least: least(&schedule.trials),
             backoff: BTreeSet::new(),
             running: BTreeSet::new(),
             sandboxes: 0,
@@ -589,6 +592,7 @@ impl Scheduler {
         self.ready
             .iter()
             .filter(|(class, _)| (free || !class.0) && self.breakers.room(now, **class))
+            .filter(|(class, _)| unlimited || self.fits(self.least.get(class).copied().unwrap_or_default()))
             .filter_map(|(_, set)| set.iter().find(fits))
             .min()
             .copied()
@@ -847,6 +851,16 @@ impl Scheduler {
             commands.push(Command::Wake(at));
         }
     }
+}
+
+fn least(trials: &[TrialNeeds]) -> BTreeMap<Class, Spend> {
+    let mut least: BTreeMap<Class, Spend> = BTreeMap::new();
+    for needs in trials {
+        let entry = least.entry((needs.sandbox, needs.model)).or_insert(needs.reserve);
+        entry.tokens = entry.tokens.min(needs.reserve.tokens);
+        entry.cost = entry.cost.min(needs.reserve.cost);
+    }
+    least
 }
 
 fn trial_index(index: usize) -> TrialIndex {

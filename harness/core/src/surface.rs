@@ -214,9 +214,10 @@ fn tools(task: &TaskSpec, scaffold: &ScaffoldSpec) -> AxisValue {
                 .filter(|tool| **tool != BuiltinTool::Submit)
                 .map(|tool| tool.name())
                 .collect();
-            match acting.is_empty() {
-                true => value(Axis::Tools, 0, "tools", "none"),
-                false => value(Axis::Tools, 2, "tools", acting.join(", ")),
+            if acting.is_empty() {
+                value(Axis::Tools, 0, "tools", "none")
+            } else {
+                value(Axis::Tools, 2, "tools", acting.join(", "))
             }
         }
     }
@@ -276,7 +277,7 @@ fn effects(task: &TaskSpec, acts: bool) -> AxisValue {
 }
 
 fn turns(scaffold: &ScaffoldSpec, limits: &Limits) -> AxisValue {
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
     if !uses_tools(scaffold.kind) {
         return value(Axis::Turns, 0, "scaffold.kind", scaffold.kind.name());
     }
@@ -307,9 +308,10 @@ fn exposure(task: &TaskSpec, scaffold: &ScaffoldSpec, limits: &Limits) -> AxisVa
             Exposure::Staff => (2, "staff"),
             Exposure::People => (3, "people"),
         };
-        return match judged && level < 2 {
-            true => value(Axis::Exposure, 2, "score.judge", "a model reads the answer"),
-            false => value(Axis::Exposure, level, "surface.exposure", word),
+        return if judged && level < 2 {
+            value(Axis::Exposure, 2, "score.judge", "a model reads the answer")
+        } else {
+            value(Axis::Exposure, level, "surface.exposure", word)
         };
     }
     let calls = if scaffold.kind == ScaffoldKind::Single {
@@ -383,4 +385,152 @@ fn profile(axes: &[AxisValue], task: &TaskSpec) -> String {
         Some(NetworkPolicy::Open) => 0,
     };
     format!("T{tooling}.H{host}.N{network}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{Folder, parse_scaffold, parse_task};
+    use crate::task::{FileData, TaskFiles};
+    use pretty_assertions::assert_eq;
+    use std::sync::Arc;
+
+    fn files(name: &str, text: &str) -> TaskFiles {
+        let data = |text: &str| {
+            Arc::new(FileData {
+                bytes: text.into(),
+                executable: false,
+            })
+        };
+        let replies = "{harness: 1, tools: [{name: look, description: Looks., otherwise: nothing}]}";
+        TaskFiles::from([
+            (name.to_owned(), data(text)),
+            ("replies.yaml".to_owned(), data(replies)),
+            ("rubric.j2".to_owned(), data("{{ submission }}")),
+        ])
+    }
+
+    fn surface(task: &str, scaffold: &str) -> Surface {
+        let head = "harness: 1\nid: t\nversion: 1\ntitle: T\ndomain: d\nfamily: f\ninstructions: Go\n";
+        let score = if task.contains("score:") {
+            ""
+        } else {
+            "score: {answer: {match: exact}}\n"
+        };
+        let text = format!("{head}samples: [{{id: a, target: x}}]\noracle: {{submit: x}}\n{score}{task}\n");
+        let task = parse_task(&Folder {
+            path: "t",
+            name: "t",
+            files: &files("task.yaml", &text),
+        });
+        let text = format!("harness: 1\nid: s\nkind: {scaffold}\n");
+        let scaffold = parse_scaffold(&Folder {
+            path: "s",
+            name: "s",
+            files: &files("scaffold.yaml", &text),
+        });
+        let task = task.unwrap().value;
+        derive(&task, &scaffold.unwrap().value, &task.limits)
+    }
+
+    /// Shows level, sum, profile and the axes in order.
+    fn shown(task: &str, scaffold: &str) -> String {
+        let surface = surface(task, scaffold);
+        let axes: String = surface.axes.iter().map(|axis| axis.value.to_string()).collect();
+        format!("{} {} {} {axes}", surface.level, surface.sum, surface.profile)
+    }
+
+    #[test]
+    fn levels_are_the_highest_axis() {
+        let declared = "surface: {exposure: choice, knowledge: none}\n";
+        let sandbox = "sandbox: {image: 'harness/python:1'}";
+        let cases = [
+            (shown(declared, "single"), "SL0 0 T2.H3.N2 00000000"),
+            (
+                shown(&format!("{declared}limits: {{turns: 10}}"), "react"),
+                "SL1 2 T2.H3.N2 00001001",
+            ),
+            (
+                shown(
+                    &format!("{declared}tools: {{canned: replies.yaml}}\nlimits: {{turns: 10}}"),
+                    "react",
+                ),
+                "SL1 3 T1.H3.N2 10001001",
+            ),
+            (
+                shown("", "single\nsampling: {max_tokens: 10}"),
+                "SL1 1 T2.H3.N2 00000010",
+            ),
+            (
+                shown("", "single\nsampling: {max_tokens: 11}"),
+                "SL1 2 T2.H3.N2 00000110",
+            ),
+            (shown("", "single"), "SL2 3 T2.H3.N2 00000210"),
+            (shown(sandbox, "react"), "SL2 12 T0.H1.N2 20222211"),
+            (shown(sandbox, "noop"), "SL2 3 T2.H1.N2 00200010"),
+            (
+                shown("sandbox: {image: 'harness/python:1', runtime: runsc}", "react"),
+                "SL2 11 T0.H2.N2 20122211",
+            ),
+            (
+                shown("sandbox: {image: 'harness/python:1', network: internal}", "react"),
+                "SL2 14 T0.H1.N1 22222211",
+            ),
+            (
+                shown("sandbox: {image: 'harness/python:1', network: open}", "react"),
+                "SL3 16 T0.H1.N0 23232211",
+            ),
+            (
+                shown(
+                    "sandbox: {image: 'harness/python:1', network: {allow: ['a.b:1']}}",
+                    "react",
+                ),
+                "SL3 16 T0.H1.N1 23232211",
+            ),
+            (
+                shown(&format!("{sandbox}\nlimits: {{turns: 101}}"), "react"),
+                "SL3 13 T0.H1.N2 20223211",
+            ),
+            (
+                shown(&format!("{sandbox}\nlimits: {{wall: 61m}}"), "react"),
+                "SL3 13 T0.H1.N2 20223211",
+            ),
+            (
+                shown("surface: {exposure: people}", "single"),
+                "SL3 4 T2.H3.N2 00000310",
+            ),
+            (
+                shown("surface: {knowledge: infrastructure}", "single"),
+                "SL3 5 T2.H3.N2 00000230",
+            ),
+            (
+                shown(
+                    &format!("{declared}score: {{judge: {{model: judge, rubric: rubric.j2}}}}"),
+                    "single",
+                ),
+                "SL2 2 T2.H3.N2 00000200",
+            ),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_above_a_ceiling_names_its_field() {
+        let surface = surface("sandbox: {image: 'harness/python:1', network: open}", "react");
+        let above: Vec<_> = surface
+            .above(Level::Sl2)
+            .into_iter()
+            .map(|axis| (axis.axis.name(), axis.field.as_str(), axis.because.as_str()))
+            .collect();
+        assert_eq!(
+            above,
+            [
+                ("network", "sandbox.network", "open"),
+                ("effects", "sandbox.network", "effects can leave the attempt")
+            ]
+        );
+        assert_eq!(surface.above(Level::Sl3), Vec::<&AxisValue>::new());
+    }
 }

@@ -150,7 +150,7 @@ mod tests {
     fn a_template_sees_its_variables_and_nothing_is_escaped() {
         let source = "{% for x in xs %}\n- {{ x }}\n{% endfor %}\n{{ none_ }}";
         let variables = json!({"xs": ["<a>", "{{ b }}"], "none_": null});
-        assert_eq!(render("t", source, &variables).unwrap(), "- <a>\n- {{ b }}\nnone");
+        assert_eq!(render("t", source, &variables).unwrap(), "- <a>\n- {{ b }}\nNone");
     }
 
     #[test]

@@ -224,7 +224,7 @@ mod tests {
         bytes[..5].copy_from_slice(b"\x7fELF\x02");
         bytes[32] = 64;
         bytes[54] = 56;
-        bytes[56] = kinds.len() as u8;
+        bytes[56] = u8::try_from(kinds.len()).unwrap();
         for kind in kinds {
             let mut header = [0; 56];
             header[0] = *kind;

@@ -27,6 +27,14 @@ const ROOT_CAPABILITIES: [&str; 4] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"]
 /// Below what daemons without resource rights may set.
 const OPEN_FILES: i64 = 4096;
 
+/// The name of every sandbox's host: the same each time, so that what an agent sees is too.
+pub(crate) const HOST_NAME: &str = "sandbox";
+/// Where names are looked up. The daemon hides the image's file and writes none for containers without a network.
+pub(crate) const HOSTS_PATH: &str = "/etc/hosts";
+/// What stands there.
+pub(crate) const HOSTS: &str =
+    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tsandbox\n";
+
 /// Whether the daemon can bound the growth of a container's file system itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DiskQuota {
@@ -48,6 +56,8 @@ pub(crate) struct ContainerPlan<'a> {
     pub(crate) labels: HashMap<String, String>,
     /// What the daemon can do about the disk.
     pub(crate) quota: DiskQuota,
+    /// How many processors it gets: no more than there are.
+    pub(crate) cpus: f64,
 }
 
 /// Refuses what this provider cannot do.
@@ -95,45 +105,45 @@ pub(crate) fn container(plan: ContainerPlan<'_>) -> ContainerCreateBody {
         cmd: Some(Vec::new()),
         env: Some(env.collect()),
         stop_signal: Some("SIGKILL".to_owned()),
+        hostname: Some(HOST_NAME.to_owned()),
+        // Besides loopback there is nothing; the daemon then neither tells the host's name servers nor spends
+        // a third of the starting time on a network of nothing.
         network_disabled: Some(true),
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
             ..HealthConfig::default()
         }),
-        host_config: Some(host_config(
-            &plan.spec.resources,
-            plan.spec.runtime,
-            plan.uid,
-            plan.quota,
-        )),
+        host_config: Some(host_config(&plan)),
         labels: Some(plan.labels),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(resources: &Resources, runtime: Runtime, uid: u64, quota: DiskQuota) -> HostConfig {
-    let memory = as_i64(resources.memory.0);
-    let disk = as_i64(resources.disk.0);
+fn host_config(plan: &ContainerPlan<'_>) -> HostConfig {
+    let Resources {
+        memory, pids, disk, ..
+    } = &plan.spec.resources;
+    let memory = as_i64(memory.0);
     HostConfig {
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("private".to_owned()),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: (uid != 0).then(|| ROOT_CAPABILITIES.map(str::to_owned).to_vec()),
+        cap_add: (plan.uid != 0).then(|| ROOT_CAPABILITIES.map(str::to_owned).to_vec()),
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
-        pids_limit: Some(i64::from(resources.pids)),
+        pids_limit: Some(i64::from(*pids)),
         memory: Some(memory),
         memory_swap: Some(memory),
-        nano_cpus: Some(nano_cpus(resources.cpus)),
+        nano_cpus: Some(nano_cpus(plan.cpus)),
         ulimits: Some(vec![
             ulimit("nofile", OPEN_FILES),
             ulimit("core", 0),
-            ulimit("fsize", disk),
+            ulimit("fsize", as_i64(disk.0)),
         ]),
-        storage_opt: storage_opt(quota, resources.disk.0),
-        runtime: match runtime {
+        storage_opt: storage_opt(plan.quota, disk.0),
+        runtime: match plan.spec.runtime {
             Runtime::Runc => None,
-            Runtime::Crun | Runtime::Runsc => Some(runtime.name().to_owned()),
+            Runtime::Crun | Runtime::Runsc => Some(plan.spec.runtime.name().to_owned()),
         },
         log_config: Some(HostConfigLogConfig {
             typ: Some("none".to_owned()),
@@ -167,4 +177,99 @@ fn nano_cpus(cpus: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate")]
     let nanos = (cpus * 1e9).round() as i64;
     nanos.max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness_core::sandbox::ImageSource;
+    use harness_core::units::Bytes;
+    use pretty_assertions::assert_eq;
+    use std::collections::BTreeMap;
+
+    fn spec() -> SandboxSpec {
+        SandboxSpec {
+            image: ImageSource::Named("x:1".to_owned()),
+            network: NetworkPolicy::None,
+            services: BTreeMap::new(),
+            files: BTreeMap::new(),
+            setup: Vec::new(),
+            env: BTreeMap::new(),
+            user: "agent".to_owned(),
+            workdir: "/home/agent".to_owned(),
+            resources: Resources {
+                cpus: 1.5,
+                memory: Bytes(100),
+                pids: 7,
+                disk: Bytes(200),
+            },
+            runtime: Runtime::Crun,
+        }
+    }
+
+    fn hardened(uid: u64, quota: DiskQuota) -> HostConfig {
+        let spec = spec();
+        let plan = ContainerPlan {
+            spec: &spec,
+            image: "sha256:0",
+            uid,
+            labels: HashMap::new(),
+            quota,
+            cpus: 1.5,
+        };
+        container(plan).host_config.unwrap()
+    }
+
+    #[test]
+    fn a_container_gets_what_was_asked_and_nothing_else() {
+        let list = |items: &[&str]| Some(items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>());
+        let expected = HostConfig {
+            network_mode: Some("none".to_owned()),
+            ipc_mode: Some("private".to_owned()),
+            privileged: Some(false),
+            cap_drop: list(&["ALL"]),
+            cap_add: list(&["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"]),
+            security_opt: list(&["no-new-privileges:true"]),
+            pids_limit: Some(7),
+            memory: Some(100),
+            memory_swap: Some(100),
+            nano_cpus: Some(1_500_000_000),
+            ulimits: Some(vec![
+                ulimit("nofile", 4096),
+                ulimit("core", 0),
+                ulimit("fsize", 200),
+            ]),
+            storage_opt: Some([("size".to_owned(), "200".to_owned())].into()),
+            runtime: Some("crun".to_owned()),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("none".to_owned()),
+                config: None,
+            }),
+            ..HostConfig::default()
+        };
+        assert_eq!(hardened(1000, DiskQuota::Supported), expected);
+        let of_root = HostConfig {
+            cap_add: None,
+            storage_opt: None,
+            ..expected
+        };
+        assert_eq!(hardened(0, DiskQuota::Unsupported), of_root);
+    }
+
+    #[test]
+    fn networks_and_services_are_refused_by_name() {
+        let refused = |network| {
+            let spec = SandboxSpec { network, ..spec() };
+            check_supported(&spec).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(NetworkPolicy::Internal),
+            "not supported here: network `internal`; use `none`"
+        );
+        assert_eq!(
+            refused(NetworkPolicy::Allow(Vec::new())),
+            "not supported here: network `allow`; use `none`"
+        );
+        assert_eq!(check_supported(&spec()), Ok(()));
+    }
 }

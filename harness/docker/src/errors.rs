@@ -197,8 +197,8 @@ mod tests {
     use super::*;
     use pretty_assertions::assert_eq;
 
-    fn check(failure: Failure, about: About<'_>, expected: &str) {
-        let found = meaning(&failure, "make a sandbox", about, "/run/d.sock");
+    fn check(failure: &Failure, about: About<'_>, expected: &str) {
+        let found = meaning(failure, "make a sandbox", about, "/run/d.sock");
         assert_eq!(format!("{}: {found}", found.name()), expected, "{failure:?}");
     }
 
@@ -291,7 +291,7 @@ mod tests {
             ),
         ];
         for (failure, about, expected) in cases {
-            check(failure, about, expected);
+            check(&failure, about, expected);
         }
     }
 }

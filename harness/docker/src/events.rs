@@ -55,7 +55,6 @@ impl Switchboard {
 
     fn suspect_all(&self) {
         let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-        #[expect(clippy::iter_over_hash_type, reason = "the order of notices does not matter")]
         for ear in ears.values().filter_map(Weak::upgrade) {
             ear.send_modify(|heard| heard.suspect = true);
         }

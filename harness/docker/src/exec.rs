@@ -4,15 +4,17 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
+use futures_util::StreamExt;
 use harness_core::ports::{BeforeExec, ExecEnding, ExecRequest, ExecResult, ExecUser, SandboxError};
 use harness_core::text::Captured;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::DiskQuota;
 use crate::output::{Output, OutputStream, Reading};
@@ -26,11 +28,12 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same, once the streams have ended.
 const ASK_AFTER_END_OF_OUTPUT: Duration = Duration::from_millis(15);
 /// A command has ended, but something that it left behind holds its output open.
-const QUIET: Duration = Duration::from_millis(50);
-const DRAIN: Duration = Duration::from_secs(1);
-/// How long the report of an out-of-memory kill may take after a process died by SIGKILL, or failed.
-const OOM_AFTER_KILL: Duration = Duration::from_millis(250);
-const OOM_AFTER_FAILURE: Duration = Duration::from_millis(20);
+const QUIET: Duration = Duration::from_millis(250);
+const DRAIN: Duration = Duration::from_secs(2);
+/// How long it may take until it is heard why a process died by SIGKILL (lack of memory, or the whole container
+/// died), or that it failed for lack of memory.
+const NEWS_AFTER_KILL: Duration = Duration::from_millis(250);
+const NEWS_AFTER_FAILURE: Duration = Duration::from_millis(20);
 const DISK_INTERVAL: Duration = Duration::from_secs(2);
 const KILLED: i32 = 137;
 
@@ -71,8 +74,21 @@ pub(crate) struct Ran {
     pub(crate) took: Duration,
     /// Whether the kernel killed something for lack of memory meanwhile.
     pub(crate) out_of_memory: bool,
-    /// Keeps the command's output open until whoever kills it is done.
-    _stream: OutputStream,
+    /// The rest of the output.
+    rest: OutputStream,
+}
+
+impl Ran {
+    /// Says whether a command that had to kill all others first could not do so.
+    fn did_not_kill(&self, marker: &str) -> bool {
+        match &self.stop {
+            Stop::NotStarted(..) => true,
+            Stop::Ended(code) => {
+                *code == scripts::SURVIVORS && self.stderr.head.starts_with(marker.as_bytes())
+            }
+            Stop::Deadline | Stop::TooMuchOutput | Stop::TooMuchDisk => false,
+        }
+    }
 }
 
 impl DockerSandbox {
@@ -107,13 +123,16 @@ impl DockerSandbox {
         };
         let _running = Running::enter(self, &marker);
         let mut ran = self.run(&command).await?;
-        if together && matches!(ran.stop, Stop::NotStarted(..)) {
-            self.restart("no process could be started to kill the others")
-                .await?;
+        if together && ran.did_not_kill(&marker) {
+            self.restart("processes could not be killed from inside").await?;
             ran = self.run(&command).await?;
         }
         if matches!(ran.stop, Stop::Deadline | Stop::TooMuchOutput | Stop::TooMuchDisk) {
-            self.end_command(&ran.id, &marker, &user).await?;
+            // Unread output would block the daemon, and closing it would let the command end by itself unseen.
+            tokio::select! {
+                ended = self.end_command(&ran.id, &marker, &user) => ended?,
+                () = discard(&mut ran.rest) => {}
+            }
         }
         self.result(request, ran).await
     }
@@ -173,12 +192,11 @@ impl DockerSandbox {
         let ooms = self.ear.borrow().ooms;
         let began = Instant::now();
         let deadline = began + command.timeout;
-        let started = timeout_at(deadline, docker.start_exec(&id, None)).await;
+        let started = docker.start_exec(&id, None).await;
         let (stream, input) = match started {
-            Ok(Ok(StartExecResults::Attached { output, input })) => (output, Some(input)),
-            Ok(Ok(StartExecResults::Detached)) => (empty_stream(), None),
-            Ok(Err(error)) => return Err(self.explain(&error, "start a command").await),
-            Err(_) => (empty_stream(), None),
+            Ok(StartExecResults::Attached { output, input }) => (output, Some(input)),
+            Err(error) => return Err(self.explain(&error, "start a command").await),
+            Ok(StartExecResults::Detached) => (empty_stream(), None),
         };
         let mut output = Output::new(stream, command.keep, self.shared.settings.output_limit.0);
         let stop = self.wait(&id, command, deadline, &mut output, input).await?;
@@ -191,14 +209,16 @@ impl DockerSandbox {
             }
             other => other,
         };
+        let heard_ooms = self.ear.borrow().ooms;
+        self.explained_ooms.store(heard_ooms, Ordering::Release);
         Ok(Ran {
             id,
             stop,
             stdout,
             stderr,
             took,
-            out_of_memory: self.ear.borrow().ooms > ooms,
-            _stream: stream,
+            out_of_memory: heard_ooms > ooms,
+            rest: stream,
         })
     }
 
@@ -305,15 +325,11 @@ impl DockerSandbox {
         if matches!(code, 126 | 127) && self.was_never_started(id).await {
             return Ok(Stop::NotStarted(code, String::new()));
         }
-        if code != 0 {
-            let patience = if code == KILLED {
-                OOM_AFTER_KILL
-            } else {
-                OOM_AFTER_FAILURE
-            };
-            let mut heard = self.ear.subscribe();
-            let waiting = heard.wait_for(|heard| heard.ooms > ooms || heard.suspect);
-            let _ = timeout(patience, waiting).await;
+        let mut heard = self.ear.subscribe();
+        if code == KILLED {
+            let _ = timeout(NEWS_AFTER_KILL, heard.wait_for(|heard| heard.suspect)).await;
+        } else if code != 0 {
+            let _ = timeout(NEWS_AFTER_FAILURE, heard.wait_for(|heard| heard.ooms > ooms)).await;
         }
         if code == KILLED || self.ear.borrow().suspect {
             self.check_alive().await?;
@@ -334,6 +350,12 @@ fn empty_stream() -> OutputStream {
     Box::pin(futures_util::stream::empty())
 }
 
+/// Reads and forgets; never resolves.
+async fn discard(stream: &mut OutputStream) {
+    while stream.next().await.is_some() {}
+    std::future::pending::<()>().await;
+}
+
 async fn feed(input: Option<std::pin::Pin<Box<dyn AsyncWrite + Send>>>, bytes: Option<Arc<[u8]>>) {
     let (Some(mut input), Some(bytes)) = (input, bytes) else {
         return std::future::pending().await;
@@ -342,7 +364,7 @@ async fn feed(input: Option<std::pin::Pin<Box<dyn AsyncWrite + Send>>>, bytes: O
     if input.write_all(&bytes).await.is_ok() {
         let _ = input.shutdown().await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Says which commands run, so that ending one spares the others.

@@ -104,7 +104,10 @@ impl DockerSandbox {
                 return Ok(true);
             }
             match self.shared.docker.inspect_exec(id).await {
-                Ok(found) if found.running == Some(true) => sleep(CHECK_INTERVAL).await,
+                // Without an exit code it was not even started yet.
+                Ok(found) if found.running == Some(true) || found.exit_code.is_none() => {
+                    sleep(CHECK_INTERVAL).await;
+                }
                 Ok(_) => return Ok(true),
                 Err(error) => return Err(self.explain(&error, "look at a command").await),
             }

@@ -75,23 +75,23 @@ mod tests {
     use super::*;
     use futures_util::stream;
 
-    fn piece(bytes: &'static [u8], err: bool) -> Result<LogOutput, Error> {
+    fn piece(bytes: &'static [u8], err: bool) -> LogOutput {
         let message = bytes::Bytes::from_static(bytes);
-        Ok(if err {
+        if err {
             LogOutput::StdErr { message }
         } else {
             LogOutput::StdOut { message }
-        })
+        }
     }
 
     #[tokio::test]
     async fn both_streams_count_towards_the_limit() {
-        let pieces = vec![
+        let pieces = [
             piece(b"\xff\0abc", false),
             piece(b"err", true),
             piece(b"xyz", false),
         ];
-        let mut output = Output::new(Box::pin(stream::iter(pieces)), 100, 10);
+        let mut output = Output::new(Box::pin(stream::iter(pieces.map(Ok))), 100, 10);
         assert_eq!(output.read().await, Reading::More);
         assert_eq!(output.read().await, Reading::More);
         assert_eq!(output.read().await, Reading::TooMuch);

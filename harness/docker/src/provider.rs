@@ -23,8 +23,8 @@ use tokio::task::JoinHandle;
 use crate::config::{self, ContainerPlan, DiskQuota};
 use crate::errors::{About, Failure, meaning};
 use crate::events::{self, Switchboard};
-use crate::files;
-use crate::images::{FactsKey, ImageFacts};
+use crate::facts::{FactsKey, ImageFacts};
+use crate::files::{self, Target};
 use crate::sandbox::DockerSandbox;
 use crate::settings::DockerSettings;
 
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) facts: Mutex<HashMap<FactsKey, ImageFacts>>,
     pub(crate) quota: Mutex<Option<DiskQuota>>,
     pub(crate) makers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) runtimes: Vec<String>,
+    cpus: f64,
     boot: String,
     owner: String,
     slots: Semaphore,
@@ -63,6 +65,7 @@ impl DockerProvider {
         let docker = Docker::connect_with_unix(&address, CALL_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             .map_err(|error| failed(&error))?;
         let docker = docker.negotiate_version().await.map_err(|error| failed(&error))?;
+        let info = docker.info().await.map_err(|error| failed(&error))?;
         let boot = boot_id();
         let owner = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
         let switchboard = Arc::new(Switchboard::default());
@@ -77,6 +80,8 @@ impl DockerProvider {
                 facts: Mutex::default(),
                 quota: Mutex::default(),
                 makers: Mutex::default(),
+                runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
+                cpus: info.ncpu.map_or(f64::INFINITY, |count| count as f64),
                 boot,
                 owner,
                 slots,
@@ -90,15 +95,21 @@ impl DockerProvider {
         let SandboxRequest { spec, image, .. } = request;
         config::check_supported(spec)?;
         let facts = self.facts(image, spec).await?;
-        let archive = files::pack(&request.files, &spec.workdir, facts.owner, facts.workdir)?;
+        let archive = files::pack(
+            &request.files,
+            &spec.workdir,
+            facts.owner,
+            Target::Fresh(facts.workdir),
+        )?;
         let shared = &self.shared;
         let quota = shared.known_quota().unwrap_or(DiskQuota::Unsupported);
         let body = config::container(ContainerPlan {
             spec,
-            image: &image.name,
+            image: &image.id,
             uid: facts.owner.uid,
             labels: config::labels(&request.labels, &shared.boot, &shared.owner),
             quota,
+            cpus: spec.resources.cpus.min(shared.cpus),
         });
         let slot = shared.slot().await;
         let created = shared
@@ -126,6 +137,7 @@ impl DockerProvider {
             facts,
             ear,
             running: Mutex::default(),
+            explained_ooms: AtomicU64::new(0),
             notes: Mutex::default(),
             stopped: false.into(),
         };
@@ -134,6 +146,9 @@ impl DockerProvider {
                 "the daemon's storage driver has no quota: the disk limit is checked every two seconds \
                  and bounds each file",
             );
+        }
+        if spec.resources.cpus > shared.cpus {
+            sandbox.note(&format!("the daemon has only {} processors", shared.cpus));
         }
         Ok(Box::new(sandbox))
     }
@@ -167,7 +182,7 @@ impl Shared {
 
     /// Returns the labels of a container that is only made to look into an image.
     pub(crate) fn probe_labels(&self) -> HashMap<String, String> {
-        let expires = now().plus(std::time::Duration::from_secs(600));
+        let expires = now().plus(std::time::Duration::from_mins(10));
         HashMap::from([
             (config::LABEL_RUN.to_owned(), "prepare".to_owned()),
             (config::LABEL_EXPIRES.to_owned(), expires.to_string()),

@@ -4,9 +4,10 @@
 //! how processes are killed (`kill`).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use harness_core::ports::{
     ExecRequest, ExecResult, FileContent, Later, PutFile, Sandbox, SandboxError, SandboxInfo,
@@ -16,7 +17,7 @@ use harness_core::units::Bytes;
 use crate::config::DiskQuota;
 use crate::errors::About;
 use crate::events::Ear;
-use crate::images::ImageFacts;
+use crate::facts::ImageFacts;
 use crate::provider::Shared;
 
 /// A running container.
@@ -33,6 +34,8 @@ pub(crate) struct DockerSandbox {
     pub(crate) ear: Ear,
     /// Markers of the commands that run now.
     pub(crate) running: Mutex<BTreeSet<String>>,
+    /// How many kills for lack of memory were told as the ending of a command.
+    pub(crate) explained_ooms: AtomicU64,
     pub(crate) notes: Mutex<Vec<String>>,
     pub(crate) stopped: AtomicBool,
 }
@@ -58,7 +61,10 @@ impl DockerSandbox {
         if state.running == Some(true) {
             return Ok(());
         }
-        let out_of_memory = state.oom_killed == Some(true);
+        // The daemon says so of every container in which anything was ever killed for lack of memory.
+        let ooms = self.ear.borrow().ooms;
+        let unexplained = ooms == 0 || ooms > self.explained_ooms.load(Ordering::Acquire);
+        let out_of_memory = state.oom_killed == Some(true) && unexplained;
         let code = state.exit_code.unwrap_or_default();
         let detail = format!("its first process ended with code {code}");
         Err(SandboxError::Gone {
@@ -79,7 +85,7 @@ impl DockerSandbox {
     }
 
     /// Turns a failed call into its meaning; whatever happened, a dead container explains it.
-    pub(crate) async fn explain(&self, error: &bollard::errors::Error, operation: &str) -> SandboxError {
+    pub(crate) async fn explain(&self, error: &Error, operation: &str) -> SandboxError {
         match self.check_alive().await {
             Err(gone @ SandboxError::Gone { .. }) => gone,
             _ => self.shared.error(error, operation, About::Container),
@@ -99,14 +105,22 @@ impl Shared {
     pub(crate) async fn remove_container(&self, id: &str) -> Result<(), SandboxError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
-            Ok(()) => Ok(()),
-            Err(bollard::errors::Error::DockerResponseServerError {
-                status_code: 404 | 409,
-                ..
-            }) => Ok(()),
-            Err(error) => Err(self.error(&error, "remove a sandbox", About::Daemon)),
+            Err(error) if !is_gone_or_going(&error) => {
+                Err(self.error(&error, "remove a sandbox", About::Daemon))
+            }
+            _ => Ok(()),
         }
     }
+}
+
+fn is_gone_or_going(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DockerResponseServerError {
+            status_code: 404 | 409,
+            ..
+        }
+    )
 }
 
 impl Sandbox for DockerSandbox {

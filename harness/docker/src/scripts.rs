@@ -18,8 +18,30 @@ pub(crate) fn keeper() -> Vec<String> {
 /// Kills whatever the caller may signal, except process 1 and itself. `kill(-1)` is atomic against forks.
 pub(crate) const KILL_ALL: &str = "kill -9 -1 2>/dev/null; exit 0";
 
-/// Kills all others, then becomes the command in the arguments.
-pub(crate) const KILL_ALL_THEN: &str = r#"kill -9 -1 2>/dev/null; exec "$@""#;
+/// Kills all others, waits until they are dead, then becomes the command in the arguments. What is left may be
+/// one: the keeper's new `sleep`. If more live on, it says so after the command's marker and exits.
+pub(crate) const KILL_ALL_THEN: &str = r#"
+kill -9 -1 2>/dev/null
+left() {
+  left=0
+  for dir in /proc/[0-9]*; do
+    [ "$dir" = /proc/1 ] || [ "$dir" = /proc/$$ ] && continue
+    text=
+    { while IFS= read -r line || [ -n "$line" ]; do text="$text $line"; done <"$dir/stat"; } 2>/dev/null
+    set -- ${text##*) }
+    case ${1:-Z} in Z | X) ;; *) left=$((left + 1));; esac
+  done
+}
+read now rest </proc/uptime; end=$((${now%%.*} + 4))
+while left; [ $left -gt 1 ]; do
+  read now rest </proc/uptime
+  if [ ${now%%.*} -ge $end ]; then echo "$HARNESS_EXEC survivors" >&2; exit 125; fi
+done
+exec "$@"
+"#;
+
+/// Exit code of [`KILL_ALL_THEN`] when something survived.
+pub(crate) const SURVIVORS: i32 = 125;
 
 /// The variable that marks the processes of one command.
 pub(crate) const MARKER: &str = "HARNESS_EXEC";

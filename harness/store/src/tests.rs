@@ -57,6 +57,7 @@ fn started(trial: &str) -> RunEvent {
 
 fn ended(attempt: AttemptId, log: Option<LogSeal>) -> RunEvent {
     RunEvent::AttemptEnded(Box::new(AttemptEnded {
+        judge_usage: Usage::default(),
         attempt,
         outcome: Outcome::Cancelled {
             by: CancelledBy::Operator,

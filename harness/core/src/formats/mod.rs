@@ -3,6 +3,7 @@
 //! Owns: `task.yaml`, `scaffold.yaml`, `suite.yaml`, `models.yaml`, `prices.yaml`, `replies.yaml`, `samples.csv`,
 //! and their JSON Schemas. Must not: open files (folders come in as maps of bytes), or run anything.
 
+mod file;
 mod models;
 mod paths;
 mod prices;
@@ -18,6 +19,7 @@ mod source;
 mod suggest;
 mod suite;
 mod task;
+mod task_wire;
 mod templates;
 mod tree;
 mod wire;
@@ -25,12 +27,14 @@ mod wire;
 pub use models::{complete_models, parse_models};
 pub use prices::{PriceList, parse_prices};
 pub use problem::{Checked, Parsed, Problem, Problems, Severity};
+pub use replies::parse_replies;
 pub use scaffold::parse_scaffold;
 pub use schema::{FormatKind, schema};
 pub use source::{Excerpt, MAX_TEXT};
 pub use suggest::nearest;
 pub use suite::parse_suite;
 pub use task::parse_task;
+pub use tree::parse_yaml;
 
 use crate::task::TaskFiles;
 

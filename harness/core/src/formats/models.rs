@@ -4,10 +4,10 @@
 
 use serde_json::{Value, json};
 
-use super::problem::{Parsed, Problems};
+use super::file::{check_version, conclude, utf8};
+use super::problem::Parsed;
 use super::reader::Reader;
 use super::suggest;
-use super::task::{check_version, conclude, utf8};
 use super::tree::{Node, parse, quoted};
 use super::wire::{At, Definitions, Id, Text, Wire, record, text};
 use crate::ids::ModelId;
@@ -187,7 +187,7 @@ fn check_url(url: &At<Text>, reader: &mut Reader<'_>) {
 
 /// Reads and checks `models.yaml`: addresses, keys and prices of models for all suites.
 pub fn parse_models(path: &str, bytes: &[u8]) -> Parsed<Vec<ModelSpec>> {
-    let text = utf8(path, bytes).map_err(|problem| Problems(vec![problem]))?;
+    let text = utf8(path, bytes)?;
     let mut reader = Reader::new(path, text);
     let models = parse(&mut reader)
         .and_then(|node| ModelsWire::read(&node, &mut reader))

@@ -30,16 +30,16 @@ pub(super) fn file_map(
     for (key, value) in wire.iter().flat_map(|wire| &wire.value.0) {
         let target = container_path(&key.text, key.span, reader);
         let source = folder_path(value, Want::Either, files, reader);
-        if let (Some(target), Some(source)) = (target, source) {
-            if let Some(first) = map.insert(target.clone(), source.clone()) {
-                let message = format!(
-                    "{} gets two files, {} and {}",
-                    quoted(&target),
-                    quoted(&first),
-                    quoted(&source)
-                );
-                reader.error(key.span, message, Some("remove one of them"));
-            }
+        if let (Some(target), Some(source)) = (target, source)
+            && let Some(first) = map.insert(target.clone(), source.clone())
+        {
+            let message = format!(
+                "{} gets two files, {} and {}",
+                quoted(&target),
+                quoted(&first),
+                quoted(&source)
+            );
+            reader.error(key.span, message, Some("remove one of them"));
         }
     }
     map

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use super::file::{check_version, conclude, utf8};
 use super::models::PriceWire;
-use super::problem::{Parsed, Problems};
+use super::problem::Parsed;
 use super::reader::Reader;
-use super::task::{check_version, conclude, utf8};
 use super::tree::{parse, quoted};
 use super::wire::{At, Keyed, Text, Wire, record};
 use crate::model::{ModelRef, Price};
@@ -50,7 +50,7 @@ record! {
 
 /// Reads and checks `prices.yaml`.
 pub fn parse_prices(path: &str, bytes: &[u8]) -> Parsed<PriceList> {
-    let text = utf8(path, bytes).map_err(|problem| Problems(vec![problem]))?;
+    let text = utf8(path, bytes)?;
     let mut reader = Reader::new(path, text);
     let prices = parse(&mut reader)
         .and_then(|node| Prices::read(&node, &mut reader))

@@ -12,7 +12,6 @@ const MAX_PROBLEMS: usize = 100;
 pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
     pub(super) problems: Vec<Problem>,
-    dropped: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -20,13 +19,12 @@ impl<'a> Reader<'a> {
         Self {
             source: Source::new(path, text),
             problems: Vec::new(),
-            dropped: 0,
         }
     }
 
     /// Reports an error at a place.
-    pub(super) fn error(&mut self, span: Span, message: impl Into<String>, hint: Option<&str>) {
-        self.report(Severity::Error, span, message.into(), hint);
+    pub(super) fn error(&mut self, span: Span, message: impl AsRef<str>, hint: Option<&str>) {
+        self.report(Severity::Error, span, message.as_ref(), hint);
     }
 
     /// Reports an error without showing the line, which may hold a secret.
@@ -38,14 +36,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports something to look at.
-    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>, hint: Option<&str>) {
-        self.report(Severity::Warning, span, message.into(), hint);
+    pub(super) fn warn(&mut self, span: Span, message: impl AsRef<str>, hint: Option<&str>) {
+        self.report(Severity::Warning, span, message.as_ref(), hint);
     }
 
     /// Reports an error of the file as a whole.
-    pub(super) fn whole_file(&mut self, message: String, hint: Option<&str>) {
+    pub(super) fn whole_file(&mut self, message: &str, hint: Option<&str>) {
         let problem = file_problem(self.source.path, message, hint);
         self.problems.push(problem);
+    }
+
+    /// Returns whether further problems would only be counted, so that looking for hints is in vain.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() > MAX_PROBLEMS
     }
 
     /// Returns whether something was reported within a span; what follows from it need not be reported too.
@@ -58,9 +61,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn report(&mut self, severity: Severity, span: Span, message: String, hint: Option<&str>) {
-        if self.problems.len() >= MAX_PROBLEMS {
-            self.dropped += 1;
+    fn report(&mut self, severity: Severity, span: Span, message: &str, hint: Option<&str>) {
+        if self.problems.len() > MAX_PROBLEMS {
             return;
         }
         let place = self.source.place(span);
@@ -70,8 +72,8 @@ impl<'a> Reader<'a> {
             line: place.line,
             column: place.column,
             length: place.length,
-            message,
-            hint: hint.map(str::to_owned),
+            message: one_line(message),
+            hint: hint.map(one_line),
             excerpt: place.excerpt,
         });
     }
@@ -80,24 +82,30 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(mut self) -> Vec<Problem> {
         self.problems
             .sort_by_key(|problem| (problem.line, problem.column));
-        if self.dropped > 0 {
-            let message = format!("{} further problems are not shown", self.dropped);
-            self.problems.push(file_problem(self.source.path, message, None));
+        if self.is_full() {
+            self.problems.truncate(MAX_PROBLEMS);
+            let message = format!("there are more than {MAX_PROBLEMS} problems; the others are not shown");
+            self.problems.push(file_problem(self.source.path, &message, None));
         }
         self.problems
     }
 }
 
 /// Builds an error of a file as a whole.
-pub(super) fn file_problem(path: &str, message: String, hint: Option<&str>) -> Problem {
+pub(super) fn file_problem(path: &str, message: &str, hint: Option<&str>) -> Problem {
     Problem {
         severity: Severity::Error,
         file: path.to_owned(),
         line: 0,
         column: 0,
         length: 0,
-        message,
-        hint: hint.map(str::to_owned),
+        message: one_line(message),
+        hint: hint.map(one_line),
         excerpt: None,
     }
+}
+
+/// Returns text that a terminal can show in one line, whatever an input put into it.
+fn one_line(text: &str) -> String {
+    crate::text::printable(text).replace(['\t', '\n'], " ")
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::file::{check_version, conclude, utf8};
+use super::problem::Parsed;
 use super::reader::Reader;
 use super::suggest;
 use super::tree::{parse, quoted};
@@ -96,12 +98,20 @@ record! {
     }
 }
 
+/// Reads and checks `replies.yaml` by itself.
+pub fn parse_replies(path: &str, bytes: &[u8]) -> Parsed<Vec<CannedTool>> {
+    let text = utf8(path, bytes)?;
+    let mut reader = Reader::new(path, text);
+    let tools = replies(&mut reader);
+    conclude(Some(tools), reader.finish())
+}
+
 /// Reads the tools of a file.
 pub(super) fn replies(reader: &mut Reader<'_>) -> Vec<CannedTool> {
     let Some(wire) = parse(reader).and_then(|node| Replies::read(&node, reader)) else {
         return Vec::new();
     };
-    super::task::check_version(wire.harness.as_ref(), reader);
+    check_version(wire.harness.as_ref(), reader);
     let Some(tools) = &wire.tools else {
         return Vec::new();
     };
@@ -144,7 +154,7 @@ fn canned(tool: &Tool, reader: &mut Reader<'_>) -> Option<CannedTool> {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (key, parameter) in &parameters {
-        let kind = parameter.kind.as_ref()?.value.name();
+        let kind = parameter.kind.as_ref().map_or("string", |at| at.value.name());
         let mut schema = json!({"type": kind});
         if let Some(description) = &parameter.description {
             schema["description"] = Value::String(description.value.clone());
@@ -187,7 +197,11 @@ fn canned(tool: &Tool, reader: &mut Reader<'_>) -> Option<CannedTool> {
             }
             when.insert(key.text.clone(), value.value.clone());
         }
-        let reply = reply.reply.as_ref()?.value.clone();
+        let reply = reply
+            .reply
+            .as_ref()
+            .map(|at| at.value.clone())
+            .unwrap_or_default();
         replies.push(crate::task::CannedReply { when, reply });
     }
     Some(CannedTool {

@@ -2,7 +2,7 @@
 //!
 //! Owns: the shape of samples and their targets. Must not: render templates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -148,17 +148,17 @@ enum Column {
     Unknown,
 }
 
-/// Decodes samples from rows.
-pub(super) fn from_csv(reader: &mut Reader<'_>) -> Vec<Placed> {
+/// Decodes samples from rows; `None` if the columns are not known.
+pub(super) fn from_csv(reader: &mut Reader<'_>) -> Option<Vec<Placed>> {
     let text = reader.source.text;
     let mut rows = csv::ReaderBuilder::new()
         .flexible(true)
         .from_reader(text.as_bytes());
     let columns = match rows.headers() {
-        Ok(header) => columns(&header.clone(), reader),
+        Ok(header) => columns(&header.clone(), reader)?,
         Err(error) => {
-            reader.whole_file(format!("not valid CSV: {error}"), None);
-            return Vec::new();
+            reader.whole_file(&format!("not valid CSV: {error}"), None);
+            return None;
         }
     };
     let mut samples = Vec::new();
@@ -167,13 +167,13 @@ pub(super) fn from_csv(reader: &mut Reader<'_>) -> Vec<Placed> {
         match rows.read_record(&mut record) {
             Ok(true) if samples.len() < MAX_SAMPLES => {}
             Ok(true) => {
-                reader.whole_file(format!("more than {MAX_SAMPLES} samples"), None);
-                return samples;
+                reader.whole_file(&format!("more than {MAX_SAMPLES} samples"), None);
+                return Some(samples);
             }
-            Ok(false) => return samples,
+            Ok(false) => return Some(samples),
             Err(error) => {
-                reader.whole_file(format!("not valid CSV: {error}"), None);
-                return samples;
+                reader.whole_file(&format!("not valid CSV: {error}"), None);
+                return Some(samples);
             }
         }
         let line = record.position().map_or(1, csv::Position::line);
@@ -193,13 +193,13 @@ pub(super) fn from_csv(reader: &mut Reader<'_>) -> Vec<Placed> {
     }
 }
 
-fn columns(header: &csv::StringRecord, reader: &mut Reader<'_>) -> Vec<Column> {
-    let mut seen = BTreeMap::new();
+fn columns(header: &csv::StringRecord, reader: &mut Reader<'_>) -> Option<Vec<Column>> {
+    let mut seen = BTreeSet::new();
     let head = reader.source.line_span(0);
     let columns: Vec<_> = header
         .iter()
         .map(|name| {
-            if seen.insert(name.to_owned(), ()).is_some() {
+            if !seen.insert(name.to_owned()) {
                 reader.error(head, format!("duplicate column {}", quoted(name)), None);
             }
             match (name, name.strip_prefix("vars.")) {
@@ -209,10 +209,7 @@ fn columns(header: &csv::StringRecord, reader: &mut Reader<'_>) -> Vec<Column> {
                 _ => {
                     let hint = match suggest::nearest(name, ["id", "target"]) {
                         Some(near) => format!("did you mean `{near}`?"),
-                        None => format!(
-                            "for a template's variable name it `vars.{}`",
-                            crate::text::printable(name)
-                        ),
+                        None => "name it `vars.NAME` for a variable of the templates".to_owned(),
                     };
                     reader.error(head, format!("unknown column {}", quoted(name)), Some(&hint));
                     Column::Unknown
@@ -221,9 +218,13 @@ fn columns(header: &csv::StringRecord, reader: &mut Reader<'_>) -> Vec<Column> {
         })
         .collect();
     if !columns.iter().any(|column| matches!(column, Column::Id)) {
-        reader.error(head, "missing column `id`", None);
+        reader.error(
+            head,
+            "missing column `id`",
+            Some("the first row names the columns: `id,target,vars.NAME`"),
+        );
     }
-    columns
+    reader.problems.is_empty().then_some(columns)
 }
 
 fn row(columns: &[Column], record: &csv::StringRecord, at: Span) -> Placed {
@@ -312,11 +313,10 @@ fn target_problem(
                 .size_limit(1 << 20)
                 .build()
                 .err()?;
-            let last = error.to_string().lines().last().unwrap_or_default().to_owned();
-            Some((
-                format!("not a regular expression: {}", crate::text::printable(&last)),
-                None,
-            ))
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            let last = last.strip_prefix("error: ").unwrap_or(last);
+            Some((format!("not a regular expression: {last}"), None))
         }
         MatchWord::Numeric => target
             .trim()

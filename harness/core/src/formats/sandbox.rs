@@ -334,9 +334,9 @@ fn network(
                 .as_ref()
                 .map(|at| at.value.as_slice())
                 .unwrap_or_default();
-            patterns
-                .iter()
-                .for_each(|pattern| check_pattern(pattern, &names, reader));
+            for pattern in patterns {
+                check_pattern(pattern, &names, reader);
+            }
             NetworkPolicy::Allow(patterns.iter().map(|at| at.value.clone()).collect())
         }
     };

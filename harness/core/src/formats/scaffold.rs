@@ -5,11 +5,11 @@
 use serde_json::{Value, json};
 
 use super::Folder;
+use super::file::{check_version, conclude, digest, file_text, utf8};
 use super::paths::{Want, folder_path};
-use super::problem::{Parsed, Problem, Problems};
+use super::problem::{Parsed, Problem};
 use super::reader::Reader;
 use super::source::Span;
-use super::task::{check_version, conclude, digest, file_text, utf8};
 use super::templates::{self, TemplatePlace};
 use super::tree::{Kind, Node, parse, quoted};
 use super::wire::{At, Definitions, Id, Keyed, Wire, record, word, words};
@@ -149,10 +149,7 @@ record! {
 /// Reads and checks the scaffold of a folder.
 pub fn parse_scaffold(folder: &Folder<'_>) -> Parsed<ScaffoldSpec> {
     let path = format!("{}/{SCAFFOLD_FILE}", folder.path);
-    let text = match file_text(&path, SCAFFOLD_FILE, folder.files) {
-        Ok(text) => text,
-        Err(problem) => return Err(Problems(vec![problem])),
-    };
+    let text = file_text(&path, SCAFFOLD_FILE, folder.files)?;
     let mut reader = Reader::new(&path, text);
     let mut others = Vec::new();
     let scaffold = parse(&mut reader)
@@ -178,8 +175,11 @@ fn decode(
         );
         reader.error(id.span, message, Some("rename one of them"));
     }
-    for (key, _) in wire.params.iter().flat_map(|at| &at.value.0) {
-        let kind = wire.kind.as_ref().map_or("this kind", |at| at.value.name());
+    let params = wire.params.iter().flat_map(|at| &at.value.0);
+    for ((key, _), kind) in params.zip(std::iter::repeat(wire.kind.as_ref())) {
+        let Some(kind) = kind.map(|at| at.value.name()) else {
+            break;
+        };
         reader.error(
             key.span,
             format!("unknown parameter {}", quoted(&key.text)),
@@ -203,13 +203,15 @@ fn decode(
     {
         reader.error(hours.span, "`person_hours` is negative", None);
     }
+    let sampling = sampling(wire.sampling.as_ref(), reader);
+    let context = context(wire.context.as_ref(), reader);
     Some(ScaffoldSpec {
         id: ScaffoldId::new(&wire.id.as_ref()?.value.0),
         kind: wire.kind.as_ref()?.value,
         prompts,
         tool_format: wire.tool_format.as_ref().map(|at| at.value).unwrap_or_default(),
-        sampling: sampling(wire.sampling.as_ref(), reader),
-        context: context(wire.context.as_ref(), reader),
+        sampling,
+        context,
         effort,
         digest: digest(folder.files),
     })
@@ -289,8 +291,8 @@ fn prompts(
         let file = format!("{}/{path}", folder.path);
         let text = match utf8(&file, &folder.files.get(&path)?.bytes) {
             Ok(text) => text,
-            Err(problem) => {
-                others.push(problem);
+            Err(problems) => {
+                others.extend(problems.0);
                 return None;
             }
         };

@@ -9,7 +9,7 @@ use super::prices::Prices;
 use super::replies::Replies;
 use super::scaffold::ScaffoldWire;
 use super::suite::SuiteWire;
-use super::task::TaskWire;
+use super::task_wire::TaskWire;
 use super::wire::{Definitions, Wire};
 
 /// A file that people write.

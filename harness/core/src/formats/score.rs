@@ -17,7 +17,7 @@ use crate::task::{
 
 /// How deep `all`, `any` and `mean` may be nested.
 const MAX_LISTS: usize = 3;
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How a submission is compared, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -371,12 +371,14 @@ fn command_spec(
             Some(hint),
         );
     }
+    let files = score_files(wire.files.as_ref(), context.folder, reader);
+    let timeout = timeout(wire.timeout.as_ref(), reader);
     Some(CommandSpec {
         run: wire.run.as_ref()?.value.0.clone(),
-        files: score_files(wire.files.as_ref(), context.folder, reader),
+        files,
         place,
         read: wire.read.as_ref().map_or(ScoreRead::Exit, |at| at.value),
-        timeout: timeout(wire.timeout.as_ref(), reader),
+        timeout,
         as_root: wire
             .user
             .as_ref()
@@ -460,12 +462,14 @@ pub(super) fn intermediate(
             Some("use `read: reward` or `read: json`"),
         );
     }
+    let files = score_files(wire.files.as_ref(), context.folder, reader);
+    let timeout = timeout(wire.timeout.as_ref(), reader);
     Some(IntermediateSpec {
         run: wire.run.as_ref()?.value.0.clone(),
-        files: score_files(wire.files.as_ref(), context.folder, reader),
+        files,
         visible: wire.visible.as_ref().is_some_and(|at| at.value),
         every: wire.every.as_ref().map_or(10, |at| at.value),
         read: wire.read.as_ref().map_or(ScoreRead::Reward, |at| at.value),
-        timeout: timeout(wire.timeout.as_ref(), reader),
+        timeout,
     })
 }

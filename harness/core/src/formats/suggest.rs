@@ -9,12 +9,18 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     }
     let folded = fold(word);
     let limit = (folded.chars().count() / 3).max(1);
-    known
+    let mut near: Vec<_> = known
         .into_iter()
         .map(|candidate| (distance(&folded, &fold(candidate)), candidate))
         .filter(|(steps, candidate)| *steps <= limit && *steps < candidate.chars().count())
-        .min_by_key(|(steps, _)| *steps)
-        .map(|(_, candidate)| candidate)
+        .collect();
+    near.sort_by_key(|(steps, _)| *steps);
+    match near[..] {
+        // Of several that are equally near none is more likely than the others.
+        [(first, _), (second, _), ..] if first == second => None,
+        [(_, candidate), ..] => Some(candidate),
+        [] => None,
+    }
 }
 
 /// Returns `did you mean ...`, or what there is to choose from.
@@ -80,6 +86,7 @@ mod tests {
             "scroe",
             "zebra",
             "x",
+            "tame_limit",
         ]
         .map(|word| nearest(word, known));
         assert_eq!(
@@ -92,8 +99,10 @@ mod tests {
                 Some("id"),
                 Some("score"),
                 None,
-                None
+                None,
+                Some("time_limit")
             ]
         );
+        assert_eq!(nearest("SL4", ["SL0", "SL1", "SL2"]), None);
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::file::{check_version, conclude, utf8};
 use super::models::{ModelWire, model};
-use super::problem::{Parsed, Problems};
+use super::problem::Parsed;
 use super::reader::Reader;
 use super::source::Span;
 use super::suggest;
-use super::task::{check_version, conclude, utf8};
 use super::tree::{Kind, Node, parse, quoted};
 use super::wire::{At, Definitions, Id, Keyed, Text, Wire, expected, record, words};
 use crate::ids::{ModelId, PhaseId, ScaffoldId, SuiteId};
@@ -199,7 +199,7 @@ impl Wire for Requests {
 
 /// Reads and checks a suite.
 pub fn parse_suite(path: &str, bytes: &[u8]) -> Parsed<SuiteSpec> {
-    let text = utf8(path, bytes).map_err(|problem| Problems(vec![problem]))?;
+    let text = utf8(path, bytes)?;
     let mut reader = Reader::new(path, text);
     let suite = parse(&mut reader)
         .and_then(|node| SuiteWire::read(&node, &mut reader))
@@ -212,28 +212,32 @@ fn decode(wire: &SuiteWire, reader: &mut Reader<'_>) -> Option<SuiteSpec> {
     let models = models(wire.models.as_ref(), reader);
     let scaffolds = scaffolds(wire.scaffolds.as_ref(), reader);
     let tasks = patterns(wire.tasks.as_ref(), reader);
-    let concurrency = concurrency(wire.concurrency.as_ref(), &models, reader);
+    let concurrency = concurrency(wire.concurrency.as_ref(), wire.models.as_ref(), reader);
     let phases = phases(wire.phases.as_ref(), reader);
     let budget = budget(wire.budget.as_ref(), reader);
     let checkpoint = checkpoint(wire, reader);
+    let retry = retry(wire.retry.as_ref(), reader);
+    let limits = overrides(wire.limits.as_ref(), reader);
+    let report_formats = formats(wire.report.as_ref(), reader);
+    let epochs = wire
+        .epochs
+        .as_ref()
+        .map_or(1, |at| at_least_one(at, "epochs", reader));
     Some(SuiteSpec {
         id: SuiteId::new(&wire.id.as_ref()?.value.0),
         models,
         scaffolds,
         tasks,
-        epochs: wire
-            .epochs
-            .as_ref()
-            .map_or(1, |at| at_least_one(at, "epochs", reader)),
+        epochs,
         seed: wire.seed.as_ref().map_or(0, |at| at.value),
         series: wire.series.as_ref().map(|at| at.value.0.clone()),
         checkpoint,
         budget,
         concurrency,
-        retry: retry(wire.retry.as_ref(), reader),
-        limits: overrides(wire.limits.as_ref(), reader),
+        retry,
+        limits,
         phases,
-        report_formats: formats(wire.report.as_ref(), reader),
+        report_formats,
     })
 }
 
@@ -328,7 +332,7 @@ fn checkpoint(wire: &SuiteWire, reader: &mut Reader<'_>) -> Option<Checkpoint> {
     if let Some(compute) = at.compute.as_ref().filter(|compute| compute.value <= 0.0) {
         reader.error(compute.span, "`compute` is not above zero", None);
     }
-    if wire.series.is_none() && !reader.has_problem_in(at.span) {
+    if wire.series.is_none() {
         reader.error(
             at.key,
             "a checkpoint without a series",
@@ -386,15 +390,22 @@ fn overrides(wire: Option<&At<Overrides>>, reader: &mut Reader<'_>) -> LimitOver
 
 fn concurrency(
     wire: Option<&At<ConcurrencyWire>>,
-    models: &[ModelSpec],
+    models: Option<&At<Vec<At<ModelWire>>>>,
     reader: &mut Reader<'_>,
 ) -> Concurrency {
     let default = Concurrency::default();
     let Some(wire) = wire else { return default };
+    let models = models.map(|at| at.value.as_slice()).unwrap_or_default();
+    let names: Vec<&str> = models
+        .iter()
+        .filter_map(|model| Some(model.id.as_ref()?.value.0.as_str()))
+        .collect();
+    // With a model that has no id, or none at all, this would only confuse.
+    let complete = !names.is_empty() && names.len() == models.len();
     let mut per_model = BTreeMap::new();
     for (key, limits) in wire.per_model.iter().flat_map(|at| &at.value.0) {
-        if !models.iter().any(|model| model.id.as_str() == key.text) {
-            let hint = suggest::hint(&key.text, models.iter().map(|model| model.id.as_str()));
+        if complete && !names.contains(&key.text.as_str()) {
+            let hint = suggest::hint(&key.text, names.iter().copied());
             reader.error(
                 key.span,
                 format!("there is no model {}", quoted(&key.text)),

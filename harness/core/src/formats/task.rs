@@ -5,195 +5,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::Folder;
+use super::file::{check_version, conclude, digest, file_text};
 use super::paths::{Want, container_path, folder_path, mapped};
-use super::problem::{Checked, Parsed, Problem, Problems};
-use super::reader::{Reader, file_problem};
+use super::problem::{Parsed, Problem};
+use super::reader::Reader;
 use super::replies::replies;
 use super::samples::{self, Placed, SamplesWire};
-use super::sandbox::{Sandbox, check_overlap, sandbox};
-use super::score::{self, Intermediate, MatchWord, Score, ScoreContext};
+use super::sandbox::{check_overlap, sandbox};
+use super::score::{self, MatchWord, ScoreContext};
 use super::source::Span;
+use super::task_wire::{Canned, Human, LimitsWire, TaskWire, ToolsWire};
 use super::templates::{self, TemplatePlace};
-use super::tree::{Kind, Node, parse, quoted};
-use super::wire::{At, Definitions, Id, TemplateText, Text, Wire, expected, record, words};
-use crate::ids::{Digest, TaskId};
+use super::tree::{parse, quoted};
+use super::wire::{At, Wire};
+use crate::ids::TaskId;
 use crate::prompt::{Target, rubric_variables, sample_variables};
 use crate::sandbox::SandboxSpec;
-use crate::surface::{DeclaredSurface, Exposure, Knowledge};
+use crate::surface::DeclaredSurface;
 use crate::task::{
-    BuiltinTool, HumanTime, HumanTimeSource, IntermediateSpec, Limits, OnLimit, Oracle, TaskFiles, TaskSpec,
-    ToolSet,
+    BuiltinTool, CannedTool, HumanTime, HumanTimeSource, IntermediateSpec, Limits, Oracle, TaskFiles,
+    TaskSpec, ToolSet,
 };
 use crate::units::{Bytes, Tokens, Usd};
 
-/// The version of the formats that this program reads.
-pub(super) const VERSION: u32 = 1;
 /// The task's own file.
 const TASK_FILE: &str = "task.yaml";
-
-words!(HumanTimeSource { "baseline" => HumanTimeSource::Baseline, "estimate" => HumanTimeSource::Estimate });
-words!(OnLimit { "score" => OnLimit::Score, "fail" => OnLimit::Fail });
-words!(Exposure {
-    "choice" => Exposure::Choice,
-    "short" => Exposure::Short,
-    "staff" => Exposure::Staff,
-    "people" => Exposure::People,
-});
-words!(Knowledge {
-    "none" => Knowledge::None,
-    "generic" => Knowledge::Generic,
-    "evaluation" => Knowledge::Evaluation,
-    "infrastructure" => Knowledge::Infrastructure,
-});
-words!(BuiltinTool {
-    "bash" => BuiltinTool::Bash,
-    "python" => BuiltinTool::Python,
-    "edit" => BuiltinTool::Edit,
-    "read_file" => BuiltinTool::ReadFile,
-    "submit" => BuiltinTool::Submit,
-    "score" => BuiltinTool::Score,
-});
-
-record! {
-    /// How long people take for the task.
-    Human {
-        /// Minutes of a person with the needed expertise.
-        minutes: required f64,
-        /// Whether people were timed or somebody estimated.
-        source: required HumanTimeSource,
-        /// How many people were timed.
-        n: optional u32,
-    }
-}
-
-record! {
-    /// What one attempt may spend.
-    LimitsWire {
-        /// Calls of the model.
-        turns: optional u32,
-        /// Tokens of all calls.
-        tokens: optional Tokens,
-        /// Time without waiting for others.
-        working: optional Duration,
-        /// Time by the clock.
-        wall: optional Duration,
-        /// Dollars for all calls.
-        cost: optional Usd,
-        /// Time of one tool call.
-        tool_time: optional Duration,
-        /// Output of one tool call that the model sees.
-        tool_output: optional Bytes,
-    }
-}
-
-record! {
-    /// Tools with fixed replies.
-    Canned {
-        /// The file with the replies in the task's folder.
-        canned: required String,
-    }
-}
-
-record! {
-    /// A known way to succeed.
-    OracleWire {
-        /// A script of the task's folder; its output is the submission.
-        run: optional String,
-        /// A template of the submission.
-        submit: optional TemplateText,
-    }
-}
-
-record! {
-    /// What of the surface cannot be derived.
-    SurfaceWire {
-        /// Who reads what the model writes.
-        exposure: optional Exposure,
-        /// What the task tells a model about us.
-        knowledge: optional Knowledge,
-    }
-}
-
-record! {
-    /// A piece of work for an agent.
-    TaskWire {
-        /// The version of the format.
-        harness: required u32,
-        /// The task's name, which is its folder's name.
-        id: required Id,
-        /// Raised on any change that can move scores.
-        version: required u32,
-        /// One line for people.
-        title: required Text,
-        /// What reports group by: autonomy, cyber, ai_rnd, persuasion, self_knowledge, general, ...
-        domain: required Id,
-        /// Tasks that share a cause of success.
-        family: required Id,
-        /// Free labels.
-        tags: optional Vec<Text>,
-        /// A UUID that is never shown to a model.
-        canary: optional Text,
-        /// How long people take.
-        human: optional Human,
-        /// A minijinja template; sees `sample`, `limits`, `tools`.
-        instructions: required TemplateText,
-        /// Its instances.
-        samples: required SamplesWire,
-        /// The container; leave it out for tasks without one.
-        sandbox: optional Sandbox,
-        /// What the agent may call.
-        tools: optional ToolsWire,
-        /// What one attempt may spend.
-        limits: optional LimitsWire,
-        /// How it is scored.
-        score: required Score,
-        /// A score during the attempt.
-        intermediate: optional Intermediate,
-        /// What a spent limit gets.
-        on_limit: optional OnLimit,
-        /// A known way to succeed.
-        oracle: optional OracleWire,
-        /// What of the surface cannot be derived.
-        surface: optional SurfaceWire,
-        /// Container paths that are kept and that a fresh scoring container gets.
-        artifacts: optional Vec<At<String>>,
-    }
-}
-
-/// Tools as people write them.
-#[derive(Clone, Debug)]
-pub(super) enum ToolsWire {
-    Builtin(Vec<At<BuiltinTool>>),
-    Canned(Box<Canned>),
-}
-
-impl Wire for ToolsWire {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.kind {
-            Kind::List(_) => Vec::read(node, reader).map(Self::Builtin),
-            Kind::Map(_) => Canned::read(node, reader).map(|wire| Self::Canned(Box::new(wire))),
-            Kind::Null | Kind::Scalar(_) => {
-                expected("a list of tools or `{canned: replies.yaml}`", node, reader);
-                None
-            }
-        }
-    }
-
-    fn schema(definitions: &mut Definitions) -> Value {
-        json!({"anyOf": [Vec::<BuiltinTool>::schema(definitions), Canned::schema(definitions)]})
-    }
-}
 
 /// Reads and checks the task of a folder.
 pub fn parse_task(folder: &Folder<'_>) -> Parsed<TaskSpec> {
     let path = format!("{}/{TASK_FILE}", folder.path);
-    let text = match file_text(&path, TASK_FILE, folder.files) {
-        Ok(text) => text,
-        Err(problem) => return Err(Problems(vec![problem])),
-    };
+    let text = file_text(&path, TASK_FILE, folder.files)?;
     let mut reader = Reader::new(&path, text);
     let mut others = Vec::new();
     let task = parse(&mut reader)
@@ -208,83 +50,6 @@ pub fn parse_task(folder: &Folder<'_>) -> Parsed<TaskSpec> {
     let mut problems = reader.finish();
     problems.extend(others);
     conclude(task, problems)
-}
-
-/// Returns the value if nothing is wrong with it.
-pub(super) fn conclude<T>(value: Option<T>, problems: Vec<Problem>) -> Parsed<T> {
-    let mut problems = Problems(problems);
-    match value {
-        Some(value) if !problems.has_errors() => Ok(Checked {
-            value,
-            warnings: problems,
-        }),
-        _ => {
-            if !problems.has_errors() {
-                let hint = Some("this is a mistake of the program; please report it");
-                problems
-                    .0
-                    .push(file_problem("", "the file could not be read".to_owned(), hint));
-            }
-            Err(problems)
-        }
-    }
-}
-
-/// Returns the text of a folder's file.
-pub(super) fn file_text<'f>(path: &str, name: &str, files: &'f TaskFiles) -> Result<&'f str, Problem> {
-    match files.get(name) {
-        Some(file) => utf8(path, &file.bytes),
-        None => Err(file_problem(
-            path,
-            format!("there is no {name} in this folder"),
-            None,
-        )),
-    }
-}
-
-/// Returns bytes as text, or where they stop being text.
-pub(super) fn utf8<'b>(path: &str, bytes: &'b [u8]) -> Result<&'b str, Problem> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-        Problem {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(column).unwrap_or(u32::MAX),
-            length: 1,
-            ..file_problem(
-                path,
-                format!("the file is not UTF-8 text (byte 0x{byte:02x})"),
-                Some("save it as UTF-8"),
-            )
-        }
-    })
-}
-
-/// Reports a version of the format that is not ours.
-pub(super) fn check_version(version: Option<&At<u32>>, reader: &mut Reader<'_>) {
-    if let Some(version) = version.filter(|version| version.value != VERSION) {
-        let message = format!("format version {} is not known", version.value);
-        reader.error(version.span, message, Some("this program reads `harness: 1`"));
-    }
-}
-
-/// Hashes what of a folder counts: everything but hidden files and Python's caches.
-pub(super) fn digest(files: &TaskFiles) -> Digest {
-    let counts = |path: &str| {
-        path.split('/')
-            .all(|part| !part.starts_with('.') && part != "__pycache__")
-    };
-    Digest::of_parts(
-        files
-            .iter()
-            .filter(|(path, _)| counts(path))
-            .flat_map(|(path, file)| {
-                let flag: &[u8] = if file.executable { b"x" } else { b"-" };
-                [path.as_bytes(), flag, file.bytes.as_slice()]
-            }),
-    )
 }
 
 struct Decoder<'a> {
@@ -319,12 +84,14 @@ impl Decoder<'_> {
         let oracle = oracle(wire, folder, reader);
         self.check_templates(wire, &samples, &limits, &tools, &context, reader);
         check_canary(wire, sandbox_spec.as_ref(), &samples, folder.files, reader);
+        check_leaks(wire, sandbox_spec.as_ref(), &samples, folder.files, reader);
         let artifacts: Vec<String> = wire
             .artifacts
             .iter()
             .flat_map(|at| &at.value)
             .filter_map(|at| container_path(&at.value, at.span, reader))
             .collect();
+        let human = human(wire.human.as_ref(), reader);
         let (score, threshold) = scorer?;
         Some(TaskSpec {
             id: TaskId::new(&wire.id.as_ref()?.value.0),
@@ -338,7 +105,7 @@ impl Decoder<'_> {
                 .flat_map(|at| at.iter().map(|tag| tag.0.clone()))
                 .collect(),
             canary: wire.canary.as_ref().map(|at| at.value.0.clone()),
-            human: human(wire.human.as_ref(), reader),
+            human,
             instructions: wire.instructions.as_ref()?.value.text.clone(),
             samples: samples
                 .into_iter()
@@ -412,7 +179,7 @@ impl Decoder<'_> {
         ToolSet::Builtin(tools)
     }
 
-    fn canned(&mut self, wire: &Canned, reader: &mut Reader<'_>) -> Vec<crate::task::CannedTool> {
+    fn canned(&mut self, wire: &Canned, reader: &mut Reader<'_>) -> Vec<CannedTool> {
         let files = self.folder.files;
         let Some(name) = wire
             .canned
@@ -429,8 +196,8 @@ impl Decoder<'_> {
                 self.others.extend(inner.finish());
                 tools
             }
-            Err(problem) => {
-                self.others.push(problem);
+            Err(problems) => {
+                self.others.extend(problems.0);
                 Vec::new()
             }
         }
@@ -459,8 +226,11 @@ impl Decoder<'_> {
                 let path = format!("{}/{name}", self.folder.path);
                 let mut inner = Reader::new(&path, text);
                 let samples = samples::from_csv(&mut inner);
-                check_samples(&samples, matches, &mut inner);
+                if let Some(samples) = &samples {
+                    check_samples(samples, matches, &mut inner);
+                }
                 self.others.extend(inner.finish());
+                let Some(samples) = samples else { return Vec::new() };
                 samples
             }
         };
@@ -756,6 +526,39 @@ fn check_canary(
     for path in found {
         let hint = Some("the agent can read that file; remove the canary from it");
         reader.error(canary.span, format!("the canary is in {}", quoted(path)), hint);
+    }
+}
+
+/// Reports files that hold the answers and that the agent would get.
+fn check_leaks(
+    wire: &TaskWire,
+    sandbox: Option<&SandboxSpec>,
+    samples: &[Placed],
+    files: &TaskFiles,
+    reader: &mut Reader<'_>,
+) {
+    let secret = |at: Option<&At<String>>| at.map(|at| at.value.trim_start_matches("./").to_owned());
+    let csv = match wire.samples.as_ref().map(|at| &at.value) {
+        Some(SamplesWire::Csv(csv)) => secret(csv.csv.as_ref()),
+        Some(SamplesWire::Inline(_)) | None => None,
+    };
+    let run = wire.oracle.as_ref().and_then(|at| secret(at.run.as_ref()));
+    let secrets: Vec<String> = [Some(TASK_FILE.to_owned()), csv, run]
+        .into_iter()
+        .flatten()
+        .collect();
+    let at = wire.sandbox.as_ref().map(|at| at.key).unwrap_or_default();
+    let common = sandbox.map(|sandbox| (&sandbox.files, at));
+    let own = samples.iter().map(|placed| (&placed.sample.files, placed.at));
+    for (map, at) in common.into_iter().chain(own) {
+        for (path, _) in mapped(map, files).filter(|(path, _)| secrets.iter().any(|secret| secret == path)) {
+            let hint = "map single files, or a folder that holds only what the agent may see";
+            reader.error(
+                at,
+                format!("the agent would get {}, which holds answers", quoted(path)),
+                Some(hint),
+            );
+        }
     }
 }
 

@@ -60,7 +60,7 @@ fn report(
     let expression = error
         .range
         .clone()
-        .and_then(|range| place.text.get(range))
+        .and_then(|range| whole_name(place.text, range))
         .map(str::trim);
     let span = locate(place, error, expression, reader);
     let known = variables.map(paths).unwrap_or_default();
@@ -78,6 +78,19 @@ fn report(
         ),
     };
     reader.error(span, message, hint.as_deref());
+}
+
+/// Returns the text of a range, grown to the left over names and dots: minijinja marks the last part only.
+fn whole_name(text: &str, range: std::ops::Range<usize>) -> Option<&str> {
+    let before = text.get(..range.start)?;
+    let start = if text.get(range.clone())?.starts_with('.') {
+        before
+            .trim_end_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.'))
+            .len()
+    } else {
+        range.start
+    };
+    text.get(start..range.end)
 }
 
 /// Finds the line of the file that holds a line of the template.

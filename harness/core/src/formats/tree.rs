@@ -8,8 +8,11 @@
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span as YamlSpan};
 
+use super::file::{conclude, utf8};
+use super::problem::Parsed;
 use super::reader::Reader;
 use super::source::{MAX_TEXT, Span};
+use super::wire::to_json;
 
 /// How deep maps and lists may be nested.
 const MAX_DEPTH: usize = 32;
@@ -77,12 +80,20 @@ pub(super) fn quoted(text: &str) -> String {
     )
 }
 
+/// Reads a YAML file of free shape with the same care, as JSON: for files whose shape others own.
+pub fn parse_yaml(path: &str, bytes: &[u8]) -> Parsed<serde_json::Value> {
+    let text = utf8(path, bytes)?;
+    let mut reader = Reader::new(path, text);
+    let value = parse(&mut reader).map(|node| to_json(&node));
+    conclude(value, reader.finish())
+}
+
 /// Reads a file's text; `None` if there is nothing to look into after the problems were reported.
 pub(super) fn parse(reader: &mut Reader<'_>) -> Option<Node> {
     let text = reader.source.text;
     if text.len() > MAX_TEXT {
         reader.whole_file(
-            format!("the file has {} bytes, more than {MAX_TEXT}", text.len()),
+            &format!("the file has {} bytes, more than {MAX_TEXT}", text.len()),
             Some("put data into files of its own beside this one"),
         );
         return None;
@@ -148,7 +159,7 @@ impl<'a> Builder<'a> {
             }
         }
         if root.is_none() {
-            reader.whole_file("the file is empty".to_owned(), Some("begin with `harness: 1`"));
+            reader.whole_file("the file is empty", Some("begin with `harness: 1`"));
         }
         root
     }
@@ -170,18 +181,15 @@ impl<'a> Builder<'a> {
             reader.error(span, format!("the file has more than {limit} {what}"), None);
             return Err(Stop);
         }
-        refuse_properties(&event, span, reader);
+        refuse_properties(&event, span, reader)?;
         let kind = match event {
             Event::Scalar(text, style, ..) => scalar(&text, style, span),
             Event::SequenceStart(..) => self.list(depth, reader)?,
             Event::MappingStart(..) => self.map(depth, reader)?,
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                reader.error(
-                    span,
-                    "aliases are not allowed",
-                    Some("write the value out in both places"),
-                );
-                Kind::Null
+                let hint = "write the value out in every place; one that begins with `*` needs quotes";
+                reader.error(span, "anchors and aliases are not allowed", Some(hint));
+                return Err(Stop);
             }
             _ => return Err(Stop),
         };
@@ -220,11 +228,22 @@ impl<'a> Builder<'a> {
             let (event, span) = self.next(reader)?;
             let value = self.node(event, span, depth + 1, reader)?;
             let Kind::Scalar(scalar) = key.kind else {
-                reader.error(
-                    key.span,
-                    format!("a key must be text, found {}", key.describe()),
-                    Some("put the key in quotes"),
-                );
+                let braces = reader
+                    .source
+                    .text
+                    .get(..key.span.start)
+                    .is_some_and(|before| before.ends_with('{'));
+                let (message, hint) = match key.kind {
+                    Kind::Map(_) if braces => (
+                        "a template without quotes".to_owned(),
+                        "put the whole value in quotes",
+                    ),
+                    _ => (
+                        format!("a key must be text, found {}", key.describe()),
+                        "put the key in quotes",
+                    ),
+                };
+                reader.error(key.span, message, Some(hint));
                 continue;
             };
             let text = scalar.text;
@@ -243,27 +262,23 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn refuse_properties(event: &Event<'_>, span: Span, reader: &mut Reader<'_>) {
+/// Refuses what makes a tree more than text, lists and maps. Such a file is not read further: what an anchor or a
+/// tag would have meant is not known.
+fn refuse_properties(event: &Event<'_>, span: Span, reader: &mut Reader<'_>) -> Result<(), Stop> {
     let (anchor, tag) = match event {
         Event::Scalar(_, _, anchor, tag)
         | Event::SequenceStart(_, anchor, tag)
-        | Event::MappingStart(_, anchor, tag) => (*anchor, tag.is_some()),
-        _ => return,
+        | Event::MappingStart(_, anchor, tag) => (*anchor != 0, tag.is_some()),
+        _ => return Ok(()),
     };
-    if anchor != 0 {
-        reader.error(
-            span,
-            "anchors are not allowed",
-            Some("write the value out where it is needed"),
-        );
+    if anchor {
+        let hint = "write the value out in every place; one that begins with `&` needs quotes";
+        reader.error(span, "anchors and aliases are not allowed", Some(hint));
+    } else if tag {
+        let hint = "remove the word that begins with `!`, or put the whole value in quotes";
+        reader.error(span, "YAML tags are not allowed", Some(hint));
     }
-    if tag {
-        reader.error(
-            span,
-            "YAML tags are not allowed",
-            Some("remove the word that begins with `!`"),
-        );
-    }
+    if anchor || tag { Err(Stop) } else { Ok(()) }
 }
 
 fn scalar(text: &str, style: ScalarStyle, span: Span) -> Kind {
@@ -306,6 +321,8 @@ fn syntax(error: &ScanError, reader: &mut Reader<'_>) {
     let info = crate::text::printable(&error.info());
     let hint = if info.contains("mapping values") {
         Some("check the indentation of this line; a value with `: ` in it needs quotes")
+    } else if info.contains("quote") {
+        Some("a quote is not closed here or in a line before")
     } else if info.contains('%') || info.contains("cannot start any token") {
         Some("put the value in quotes")
     } else {

@@ -28,6 +28,8 @@ pub(super) trait Wire: Sized {
     fn schema(definitions: &mut Definitions) -> Value;
     /// Whether an empty value is a value.
     const NULLABLE: bool = false;
+    /// The keys of a map, so that a key in the wrong place can be told where it belongs.
+    const KEYS: &'static [&'static str] = &[];
 }
 
 /// A value with its place.
@@ -48,6 +50,7 @@ impl<T> std::ops::Deref for At<T> {
 
 impl<T: Wire> Wire for At<T> {
     const NULLABLE: bool = T::NULLABLE;
+    const KEYS: &'static [&'static str] = T::KEYS;
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
@@ -64,6 +67,10 @@ impl<T: Wire> Wire for At<T> {
 
 /// Reports that a value is of the wrong kind.
 pub(super) fn expected(what: &str, node: &Node, reader: &mut Reader<'_>) {
+    if matches!(node.kind, Kind::Map(_)) && reader.has_problem_in(node.span) {
+        // A template without quotes looks like a map and was reported.
+        return;
+    }
     let hint = match &node.kind {
         Kind::Null => Some("give it a value or remove the key"),
         Kind::Scalar(_) | Kind::List(_) | Kind::Map(_) => None,
@@ -84,17 +91,35 @@ pub(super) fn entries<'n>(what: &str, node: &'n Node, reader: &mut Reader<'_>) -
     None
 }
 
-/// Reports keys that are not known.
-pub(super) fn unknown_keys(entries: &[(Key, Node)], known: &[&str], reader: &mut Reader<'_>) {
-    for (key, _) in entries {
-        if !known.contains(&key.text.as_str()) {
-            let hint = suggest::hint(&key.text, known.iter().copied());
-            reader.error(
-                key.span,
-                format!("unknown key {}", quoted(&key.text)),
-                Some(&hint),
-            );
+/// Reports keys that are not known. `inner` are the keys of the maps below.
+pub(super) fn unknown_keys(
+    entries: &[(Key, Node)],
+    known: &[&'static str],
+    inner: &[(&'static str, &[&'static str])],
+    reader: &mut Reader<'_>,
+) {
+    let mut listed = false;
+    for (key, _) in entries
+        .iter()
+        .filter(|(key, _)| !known.contains(&key.text.as_str()))
+    {
+        if reader.is_full() {
+            return;
         }
+        let text = key.text.as_str();
+        let below = inner
+            .iter()
+            .find_map(|(owner, keys)| Some((owner, suggest::nearest(text, keys.iter().copied())?)));
+        let hint = match (suggest::nearest(text, known.iter().copied()), below) {
+            (Some(near), _) => Some(format!("did you mean `{near}`?")),
+            (None, Some((owner, near))) => Some(format!("did you mean `{near}` in `{owner}`?")),
+            (None, None) if listed => None,
+            (None, None) => {
+                listed = true;
+                Some(suggest::hint(text, known.iter().copied()))
+            }
+        };
+        reader.error(key.span, format!("unknown key {}", quoted(text)), hint.as_deref());
     }
 }
 
@@ -113,11 +138,17 @@ pub(super) fn field<T: Wire>(entries: &[(Key, Node)], name: &str, reader: &mut R
     })
 }
 
-/// Reports that a key which must be there is not.
-pub(super) fn missing(entries: &[(Key, Node)], name: &str, span: Span, reader: &mut Reader<'_>) {
-    if !entries.iter().any(|(key, _)| key.text == name) {
+/// Reports the keys that must be there and are not.
+pub(super) fn missing(entries: &[(Key, Node)], needed: &[(&str, bool)], span: Span, reader: &mut Reader<'_>) {
+    let absent: Vec<_> = needed
+        .iter()
+        .filter(|(name, needed)| *needed && !entries.iter().any(|(key, _)| key.text == *name))
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    if !absent.is_empty() {
         let at = entries.first().map_or(span, |(key, _)| key.span);
-        reader.error(at, format!("missing key `{name}`"), None);
+        let keys = if absent.len() == 1 { "key" } else { "keys" };
+        reader.error(at, format!("missing {keys} {}", absent.join(", ")), None);
     }
 }
 
@@ -138,17 +169,18 @@ macro_rules! record {
         }
 
         impl $crate::formats::wire::Wire for $name {
+            const KEYS: &'static [&'static str] = &[$(record!(@key $field $($key)?)),*];
+
             fn read(
                 node: &$crate::formats::tree::Node,
                 reader: &mut $crate::formats::reader::Reader<'_>,
             ) -> Option<Self> {
                 use $crate::formats::wire;
-                const KNOWN: &[&str] = &[$(record!(@key $field $($key)?)),*];
                 let entries = wire::entries("a map", node, reader)?;
-                wire::unknown_keys(entries, KNOWN, reader);
-                $(if record!(@required $mode) {
-                    wire::missing(entries, record!(@key $field $($key)?), node.span, reader);
-                })*
+                let inner = [$((record!(@key $field $($key)?), <$type as wire::Wire>::KEYS)),*];
+                wire::unknown_keys(entries, Self::KEYS, &inner, reader);
+                let needed = [$((record!(@key $field $($key)?), record!(@required $mode))),*];
+                wire::missing(entries, &needed, node.span, reader);
                 Some(Self {
                     $($field: wire::field::<$type>(entries, record!(@key $field $($key)?), reader),)*
                 })
@@ -156,7 +188,7 @@ macro_rules! record {
 
             fn schema(definitions: &mut $crate::formats::wire::Definitions) -> serde_json::Value {
                 use $crate::formats::wire;
-                let name = stringify!($name);
+                let name = wire::public_name(stringify!($name));
                 if !definitions.contains_key(name) {
                     // A placeholder first: score trees contain themselves.
                     definitions.insert(name, serde_json::Value::Null);
@@ -197,6 +229,11 @@ macro_rules! words {
 }
 pub(super) use words;
 
+/// Returns the name of a type for editors: some have a suffix that keeps them apart from the nouns.
+pub(super) fn public_name(name: &'static str) -> &'static str {
+    name.strip_suffix("Wire").unwrap_or(name)
+}
+
 /// Builds the schema of a map.
 pub(super) fn object<const N: usize>(
     doc: &[&str],
@@ -236,11 +273,7 @@ pub(super) fn described(schema: Value, doc: &[&str]) -> Value {
 }
 
 /// Reads one of some words.
-pub(super) fn word<'n>(
-    node: &'n Node,
-    known: &[&'static str],
-    reader: &mut Reader<'_>,
-) -> Option<&'static str> {
+pub(super) fn word(node: &Node, known: &[&'static str], reader: &mut Reader<'_>) -> Option<&'static str> {
     let Kind::Scalar(Scalar { text, .. }) = &node.kind else {
         let words: Vec<_> = known.iter().map(|word| format!("`{word}`")).collect();
         expected(&format!("one of {}", words.join(", ")), node, reader);
@@ -395,13 +428,20 @@ macro_rules! whole_numbers {
     ($($type:ty),+) => {$(
         impl Wire for $type {
             fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-                let what = concat!("a whole number from 0 to ", stringify!($type));
-                let what = what.replace(stringify!($type), &<$type>::MAX.to_string());
-                let scalar = text(&what, node, reader)?;
-                let number = scalar.text.replace('_', "").parse().ok().filter(|_| scalar.plain);
+                let scalar = text("a whole number", node, reader)?;
+                let digits = scalar.text.replace('_', "");
+                let number = digits.parse().ok().filter(|_| scalar.plain);
                 if number.is_none() {
-                    let hint = (!scalar.plain).then_some("write the number without quotes");
-                    reader.error(node.span, format!("expected {what}, found {}", quoted(&scalar.text)), hint);
+                    let large = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.is_empty() && scalar.plain;
+                    let (message, hint) = match (large, scalar.plain) {
+                        (true, _) => (format!("{} is more than {}", quoted(&scalar.text), <$type>::MAX), None),
+                        (false, true) => (format!("expected a whole number, found {}", quoted(&scalar.text)), None),
+                        (false, false) => (
+                            format!("expected a whole number, found the text {}", quoted(&scalar.text)),
+                            Some("write the number without quotes"),
+                        ),
+                    };
+                    reader.error(node.span, message, hint);
                 }
                 number
             }

@@ -1,1 +1,143 @@
-//! x
+//! Memory, output, disk and processes.
+
+use std::time::{Duration, Instant};
+
+use harness_core::ports::ExecEnding;
+use harness_core::units::Bytes;
+use harness_docker::DockerSettings;
+use pretty_assertions::assert_eq;
+
+use crate::support::{
+    ask, busybox, exited, in_sandbox, in_sandbox_with, living, root, sh, sh_for, text, timed_out,
+};
+
+#[tokio::test]
+async fn lack_of_memory_is_told_apart_from_other_kills() {
+    in_sandbox(busybox(), async |sandbox| {
+        let eaten = sandbox.exec(&sh("tail /dev/zero")).await.unwrap();
+        assert!(
+            matches!(eaten.ending, ExecEnding::OutOfMemory { .. }),
+            "{eaten:?}"
+        );
+        let inner = sandbox
+            .exec(&sh("sh -c 'tail /dev/zero' || exit 3"))
+            .await
+            .unwrap();
+        assert_eq!(inner.ending, ExecEnding::OutOfMemory { code: 3 });
+        let killed = sandbox.exec(&sh("kill -9 $$")).await.unwrap();
+        assert_eq!(killed.ending, exited(137));
+        assert_eq!(ask(&*sandbox, sh("echo alive")).await, "alive");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn endless_output_is_counted_until_the_timeout() {
+    in_sandbox(busybox(), async |sandbox| {
+        let result = sandbox.exec(&sh_for("yes", 1500)).await.unwrap();
+        assert_eq!(result.ending, timed_out(1500));
+        // Only the note on the disk: the command could be ended alone.
+        assert_eq!(sandbox.info().notes.len(), 1, "{:?}", sandbox.info().notes);
+        assert!(result.stdout.total > 1 << 20, "{}", result.stdout.total);
+        assert_eq!(result.stdout.head.len() + result.stdout.tail.len(), 1 << 20);
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn too_much_output_ends_a_command() {
+    let settings = DockerSettings {
+        output_limit: Bytes(8 << 20),
+        ..DockerSettings::default()
+    };
+    in_sandbox_with(settings, busybox(), async |sandbox| {
+        let result = sandbox.exec(&sh("setsid sleep 1000 & yes")).await.unwrap();
+        assert_eq!(
+            result.ending,
+            ExecEnding::OutputLimit {
+                limit: Bytes(8 << 20)
+            }
+        );
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+        assert_eq!(ask(&*sandbox, sh("echo alive")).await, "alive");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn filling_the_disk_ends_a_command() {
+    let mut spec = busybox();
+    spec.resources.disk = Bytes(8 << 20);
+    in_sandbox(spec, async |sandbox| {
+        let one_file = sandbox.exec(&sh("dd if=/dev/zero of=/tmp/big bs=1M count=100 2>/dev/null; ls -l /tmp/big")).await.unwrap();
+        assert!(text(&one_file).contains(&(8 << 20).to_string()), "{}", text(&one_file));
+        let filler = "i=0; while :; do i=$((i+1)); dd if=/dev/zero of=/tmp/f$i bs=1M count=2 2>/dev/null; sleep 0.2; done";
+        let many = sandbox.exec(&sh(filler)).await.unwrap();
+        assert_eq!(many.ending, ExecEnding::DiskLimit { limit: Bytes(8 << 20) });
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_dies_is_noticed_at_once() {
+    in_sandbox(busybox(), async |sandbox| {
+        let id = sandbox.info().id;
+        let began = Instant::now();
+        let (result, ()) = tokio::join!(async { sandbox.exec(&sh("sleep 60")).await }, async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            crate::support::kill_container(&id).await;
+        });
+        assert_eq!(result.unwrap_err().name(), "sandbox_gone");
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "noticed only at the timeout"
+        );
+        for error in [
+            sandbox.exec(&sh("true")).await.unwrap_err(),
+            sandbox.exec(&root("true")).await.unwrap_err(),
+            sandbox.kill_all().await.unwrap_err(),
+        ] {
+            assert_eq!(error.name(), "sandbox_gone", "{error}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_process_table_is_the_commands_problem() {
+    in_sandbox(busybox(), async |sandbox| {
+        let hog = "i=0; while [ $i -lt 60 ]; do setsid sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done";
+        let _ = sandbox.exec(&sh_for(hog, 5000)).await.unwrap();
+        let result = sandbox.exec(&sh("echo fits; true | true")).await.unwrap();
+        assert!(matches!(result.ending, ExecEnding::Exited { .. }), "{result:?}");
+        sandbox.kill_all().await.unwrap();
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+        assert_eq!(ask(&*sandbox, sh("echo alive")).await, "alive");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it() {
+    for (command, expected) in [
+        ("tail /dev/zero; sleep 60", "out_of_memory"),
+        ("sleep 60", "sandbox_gone"),
+    ] {
+        in_sandbox(busybox(), async move |sandbox| {
+            let earlier = sandbox.exec(&sh("tail /dev/zero")).await.unwrap();
+            assert!(
+                matches!(earlier.ending, ExecEnding::OutOfMemory { .. }),
+                "{earlier:?}"
+            );
+            let id = sandbox.info().id;
+            let (result, ()) = tokio::join!(async { sandbox.exec(&sh(command)).await }, async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                crate::support::kill_container(&id).await;
+            });
+            assert_eq!(result.unwrap_err().name(), expected, "{command}");
+        })
+        .await;
+    }
+}

@@ -1,5 +1,6 @@
 //! Sandboxes in real containers. Needs a Docker daemon; nothing leaves the machine.
 #![expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod commands;
 mod daemon;

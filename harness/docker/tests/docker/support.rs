@@ -65,14 +65,14 @@ pub(crate) fn labels(run: &RunId) -> SandboxLabels {
     SandboxLabels {
         run: run.clone(),
         attempt: AttemptId { trial, number: 1 },
-        expires: Timestamp(since.as_micros() as i64).plus(Duration::from_mins(10)),
+        expires: Timestamp(i64::try_from(since.as_micros()).unwrap()).plus(Duration::from_mins(10)),
     }
 }
 
 pub(crate) fn put(path: &str, text: &str) -> PutFile {
     let data = FileData {
         bytes: text.as_bytes().to_vec(),
-        executable: path.ends_with(".sh"),
+        executable: path.contains(".sh"),
     };
     PutFile {
         path: path.to_owned(),
@@ -199,12 +199,98 @@ pub(crate) async fn ask(sandbox: &dyn Sandbox, request: ExecRequest) -> String {
 
 /// Returns the command lines of all living processes but those of this listing and the keeper.
 pub(crate) async fn living(sandbox: &dyn Sandbox) -> Vec<String> {
+    living_seen_by(sandbox, BeforeExec::Nothing).await
+}
+
+/// How the keeper's command begins, which a process that it has just forked shows too.
+const KEEPER: &str = "/bin/sh -c trap ";
+
+/// The same, with what happens before.
+pub(crate) async fn living_seen_by(sandbox: &dyn Sandbox, before: BeforeExec) -> Vec<String> {
     let listing = "for d in /proc/[0-9]*; do p=${d#/proc/}; [ $p = 1 ] || [ $p = $$ ] && continue; \
-                   read -r _ _ state _ <$d/stat 2>/dev/null || continue; [ $state = Z ] && echo zombie; \
+                   read -r _ _ state _ <$d/stat 2>/dev/null || continue; \
                    line=$(tr '\\0' ' ' <$d/cmdline 2>/dev/null); [ -n \"$line\" ] && echo \"$line\"; done";
-    let all = ask(sandbox, root(listing)).await;
+    let request = ExecRequest {
+        before,
+        ..root(listing)
+    };
+    let all = ask(sandbox, request).await;
     let lines = all.lines().map(|line| line.trim().to_owned());
     lines
-        .filter(|line| line != "sleep 86400" && !line.starts_with("tr "))
+        .filter(|line| line != "sleep 86400" && !line.starts_with("tr ") && !line.starts_with(KEEPER))
         .collect()
+}
+
+fn daemon() -> bollard::Docker {
+    bollard::Docker::connect_with_unix("/var/run/docker.sock", 60, bollard::API_DEFAULT_VERSION).unwrap()
+}
+
+async fn agreed() -> bollard::Docker {
+    daemon().negotiate_version().await.unwrap()
+}
+
+/// Kills a container behind the provider's back.
+pub(crate) async fn kill_container(id: &str) {
+    agreed().await.kill_container(id, None).await.unwrap();
+}
+
+pub(crate) async fn inspect(id: &str) -> bollard::models::ContainerInspectResponse {
+    agreed().await.inspect_container(id, None).await.unwrap()
+}
+
+pub(crate) async fn remove_image(name: &str) {
+    let options = bollard::query_parameters::RemoveImageOptionsBuilder::new()
+        .force(true)
+        .build();
+    agreed()
+        .await
+        .remove_image(name, Some(options), None)
+        .await
+        .unwrap();
+}
+
+/// Imports an image with nothing in it but a folder.
+pub(crate) async fn import_empty_image(run: &RunId) -> String {
+    use futures_util::TryStreamExt;
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_size(0);
+    builder
+        .append_data(&mut header, "empty/", std::io::empty())
+        .unwrap();
+    let body = bollard::body_full(builder.into_inner().unwrap().into());
+    let options = bollard::query_parameters::CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo("harness-test/empty")
+        .tag(run.as_str())
+        .build();
+    let docker = agreed().await;
+    let steps: Vec<_> = docker
+        .create_image(Some(options), Some(body), None)
+        .try_collect()
+        .await
+        .unwrap();
+    assert!(!steps.is_empty());
+    format!("harness-test/empty:{run}")
+}
+
+pub(crate) async fn make_volume(run: &RunId) -> String {
+    let request = bollard::models::VolumeCreateRequest {
+        name: Some(format!("volume-{run}")),
+        labels: Some([("harness.run".to_owned(), run.to_string())].into()),
+        ..Default::default()
+    };
+    agreed().await.create_volume(request).await.unwrap().name
+}
+
+pub(crate) async fn make_network(run: &RunId) -> String {
+    let request = bollard::models::NetworkCreateRequest {
+        name: format!("network-{run}"),
+        internal: Some(true),
+        labels: Some([("harness.run".to_owned(), run.to_string())].into()),
+        ..Default::default()
+    };
+    agreed().await.create_network(request).await.unwrap().id
 }

@@ -1,0 +1,232 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A measuring instrument for dangerous capabilities of language-model agents.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 all clear, 1 failed, 2 bad usage or input, 3 results can't be written,\n50 too many void trials, 130 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Plan and run a suite or tasks; the same command again continues an unfinished run
+    Run(RunArgs),
+    /// Check tasks, scaffolds and suites; all problems at once
+    Check(CheckArgs),
+    /// Show how a run stands
+    Status(StatusArgs),
+    /// List the runs of a results folder
+    List(ListArgs),
+    /// Rebuild the derived files of runs from their logs
+    Report(ReportArgs),
+    /// Show the transcript of a trial
+    Transcript(TranscriptArgs),
+    /// Score again from what is stored, for instance after a scorer was repaired
+    Rescore(RescoreArgs),
+    /// Make or list the base images
+    Images(ImagesArgs),
+    /// Remove containers, networks and volumes that crashed runs left behind
+    Gc(GcArgs),
+    /// Print the JSON Schema of a file format, for editors
+    Schema(SchemaArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// Where results are.
+#[derive(Debug, Args)]
+pub(crate) struct ResultsArg {
+    /// The folder of all runs
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub(crate) results: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  harness run tasks/suites/demo.yaml\n  harness run tasks/auth-log-intruder --scaffold oracle\n  harness run tasks/* --model compat/qwen3 --epochs 4 --dry-run\n\nInterrupt once to stop in order and keep a run that can be continued; twice to stop at once."
+)]
+pub(crate) struct RunArgs {
+    /// A suite file, or folders of tasks
+    #[arg(required = true, value_name = "SUITE|TASK")]
+    pub(crate) what: Vec<PathBuf>,
+    /// A model to evaluate, in place of the suite's (PROVIDER/NAME, or a name from models.yaml)
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Vec<String>,
+    /// A scaffold, in place of the suite's
+    #[arg(long, value_name = "SCAFFOLD")]
+    pub(crate) scaffold: Vec<String>,
+    /// How often each sample is tried
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u32>,
+    /// At most so many samples of each task
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the plan, its surface levels, effective limits and greatest possible cost, and run nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Start a new run even if there is an unfinished one of this plan
+    #[arg(long)]
+    pub(crate) new: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  harness check tasks scaffolds\n  harness check --sandbox tasks/auth-log-intruder"
+)]
+pub(crate) struct CheckArgs {
+    /// Files and folders; folders are searched
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Also run the oracle, which must succeed, and do nothing, which must fail, on every sample
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+    /// Print the problems as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// A run's name or folder; the latest if left out
+    pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A derived file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// trials.csv: a row for each trial
+    Csv,
+    /// report.json: everything, for programs
+    Json,
+    /// summary.md: the tables as text
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  harness report results/demo-20260301-120000-ab12cd\n  harness report demo-20260301-120000-ab12cd --format csv"
+)]
+pub(crate) struct ReportArgs {
+    /// Runs, by name or folder
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+    /// Which files
+    #[arg(long, value_delimiter = ',', default_value = "csv,json,markdown")]
+    pub(crate) format: Vec<Format>,
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  harness transcript demo-20260301-120000-ab12cd auth-log-intruder/a/react/subject/0"
+)]
+pub(crate) struct TranscriptArgs {
+    /// A run's name or folder
+    pub(crate) run: String,
+    /// TRIAL or TRIAL:ATTEMPT; a part that fits only one trial will do
+    #[arg(value_name = "TRIAL[:ATTEMPT]")]
+    pub(crate) trial: String,
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+    /// Print the events as they are stored
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print long texts whole
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Don't pipe through $PAGER
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RescoreArgs {
+    /// A run's name or folder
+    pub(crate) run: String,
+    /// Only this task
+    #[arg(long, value_name = "TASK")]
+    pub(crate) task: Option<String>,
+    /// Score everything again, not only what has no score
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  harness images build\n  harness images build harness/python:1 --force\n  harness images list"
+)]
+pub(crate) struct ImagesArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<ImagesAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImagesAction {
+    /// Make what is missing
+    Build {
+        /// Only these images
+        names: Vec<String>,
+        /// Make them anew even if they are there
+        #[arg(long)]
+        force: bool,
+    },
+    /// List the base images
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+    /// Also what belongs to other results folders; don't while a run goes on there
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only list what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// The format
+    #[arg(value_parser = ["task", "scaffold", "suite", "models", "prices", "replies"])]
+    pub(crate) format: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,3 @@
+//! The integration tests of the repository, in one program so that they are linked once.
+
+mod layers;
