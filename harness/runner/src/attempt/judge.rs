@@ -89,8 +89,10 @@ impl Attempt {
                 &format!("the judge failed: {error}"),
             ))),
             CallThen::Retry { after } => {
+                let before = self.journal.now();
                 tokio::time::sleep(after).await;
-                self.journal.waited(WaitReason::Backoff, after)?;
+                let waited = self.journal.now().saturating_sub(before);
+                self.journal.waited(WaitReason::Backoff, waited)?;
                 Ok(None)
             }
         }

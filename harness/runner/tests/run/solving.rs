@@ -415,7 +415,14 @@ async fn an_oracle_runs_its_script_and_submits_what_it_prints() {
         assert_eq!(request.env["HARNESS_TARGET"], "right");
         takes(5, "right\n")
     });
-    let world = World::with("oracle", "", "models: []\n", vec![spec], Vec::new(), provider);
+    let world = World::with(
+        "oracle",
+        "",
+        "models: [{id: m, use: scripted/x.yaml}]\n",
+        vec![spec],
+        Vec::new(),
+        provider,
+    );
     assert_eq!(world.run().await, Ok(COMPLETE));
     let ended = world.ending();
     assert_eq!(
