@@ -61,7 +61,7 @@ pub struct RunInput {
     pub interrupts: mpsc::UnboundedReceiver<()>,
     /// Gets a view of the run several times a second; its first value has what earlier processes did.
     pub progress: watch::Sender<Progress>,
-    /// The longest wait for one answer of a model.
+    /// The longest wait for one answer of a model that says nothing else.
     pub call_timeout: Duration,
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct RunContext {
     pub(crate) images: BTreeMap<usize, PreparedImage>,
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) call_timeout: Duration,
+    call_timeout: Duration,
     /// Whether any model has limits, so that the size of a call matters before it is made.
     pub(crate) gated: bool,
     shared: Vec<Vec<OnceLock<Shared>>>,
@@ -132,6 +132,12 @@ impl RunContext {
             shared: plan.tasks.iter().map(cells).collect(),
             plan: Arc::clone(&plan),
         }
+    }
+
+    /// Returns the longest wait for one answer of a model of the suite.
+    pub(crate) fn call_timeout(&self, model: Option<usize>) -> Duration {
+        let own = model.and_then(|model| self.plan.suite.models[model].call_timeout);
+        own.unwrap_or(self.call_timeout)
     }
 
     pub(crate) fn shared(&self, task: usize, scaffold: usize) -> &Shared {

@@ -106,7 +106,9 @@ impl Attempt {
                 turn: 0,
                 tries: 0,
             },
-            timeout: self.context.call_timeout,
+            timeout: self
+                .context
+                .call_timeout(judge_of(&self.context.plan.suite, &spec.model)),
         })
     }
 }
