@@ -26,6 +26,9 @@ use crate::{plan_view, progress, report};
 /// The longest wait for one whole answer of a model.
 const CALL_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// What this command is called in the lock.
+const COMMAND: &str = "harness run";
+
 /// `harness run`
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let loaded = load(&args)?;
@@ -36,27 +39,27 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     }
     let clients = clients(&planned.suite.models, &loaded.base)?;
     let results = &args.results.results;
-    let mut lock = lock(results)?;
+    let mut lock = lock(results, COMMAND, None)?;
     let prepared = prepare(&args, &loaded, &planned, clients.scrubber.clone())?;
-    lock.update(&holder(Some(prepared.run.clone())))
+    lock.update(&holder(COMMAND, Some(prepared.run.clone())))
         .map_err(|error| lock_failure(&error))?;
     let ending = execute(Arc::new(planned), clients, &prepared).await?;
     let stored = run_dir::read(prepared.dir.clone())?;
     conclude(&stored, &ending, args.json)
 }
 
-fn holder(run: Option<RunId>) -> Holder {
+fn holder(command: &str, run: Option<RunId>) -> Holder {
     Holder {
         pid: std::process::id(),
-        command: "harness run".to_owned(),
+        command: command.to_owned(),
         run,
         since: wall(),
     }
 }
 
-/// Locks a results folder for this process.
-pub(crate) fn lock(results: &Path) -> Result<ResultsLock, Failure> {
-    ResultsLock::acquire(results, &holder(None)).map_err(|error| lock_failure(&error))
+/// Locks a results folder for this process, which works on a run, if that is known already.
+pub(crate) fn lock(results: &Path, command: &str, run: Option<RunId>) -> Result<ResultsLock, Failure> {
+    ResultsLock::acquire(results, &holder(command, run)).map_err(|error| lock_failure(&error))
 }
 
 fn lock_failure(error: &LockError) -> Failure {
