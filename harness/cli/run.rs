@@ -88,7 +88,7 @@ fn prepare(args: &RunArgs, loaded: &Loaded, planned: &Plan, scrubber: Scrubber) 
     if !args.new
         && let Some(stored) = unfinished(results, planned)?
     {
-        return resume(stored, scrubber);
+        return resume(&stored, scrubber);
     }
     let (run, dir) = create(results, planned)?;
     let record = planned.record(env!("CARGO_PKG_VERSION"), &loaded.source, &loaded.folders);
@@ -175,7 +175,7 @@ fn same_plan(dir: &RunDir, id: Digest) -> bool {
 }
 
 /// Takes up an unfinished run: cuts a torn line, and ends the attempts that died with the earlier process.
-fn resume(stored: StoredRun, scrubber: Scrubber) -> Result<Prepared, Failure> {
+fn resume(stored: &StoredRun, scrubber: Scrubber) -> Result<Prepared, Failure> {
     let dir = stored.dir.clone();
     let (store, log) = DiskStore::resume(&dir, scrubber)?;
     let torn_bytes = log.torn.map_or(0, |torn| torn.bytes);
@@ -194,7 +194,7 @@ fn resume(stored: StoredRun, scrubber: Scrubber) -> Result<Prepared, Failure> {
     } else {
         events = stored.view.continuation(version, std::process::id(), torn_bytes);
         for event in &mut events {
-            with_usage(event, &stored);
+            with_usage(event, stored);
         }
     }
     let mut view = stored.view.clone();

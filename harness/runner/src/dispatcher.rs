@@ -182,7 +182,7 @@ pub async fn run(mut input: RunInput) -> Result<RunEnding, RunStop> {
         view: input.progress,
         context,
         scheduler,
-        to_dispatcher,
+        told: to_dispatcher,
         attempts: JoinSet::new(),
         cancels: HashMap::new(),
         grants: HashMap::new(),
@@ -300,7 +300,7 @@ fn schedule_of(input: &mut RunInput) -> Schedule {
 struct Dispatcher {
     context: Arc<RunContext>,
     scheduler: Scheduler,
-    to_dispatcher: mpsc::UnboundedSender<Told>,
+    told: mpsc::UnboundedSender<Told>,
     attempts: JoinSet<()>,
     cancels: HashMap<TrialIndex, Cancel>,
     grants: HashMap<TrialIndex, oneshot::Sender<()>>,
@@ -491,11 +491,11 @@ impl Dispatcher {
         self.cancels.insert(trial, cancel.clone());
         let link = Link {
             trial,
-            to_dispatcher: self.to_dispatcher.clone(),
+            to_dispatcher: self.told.clone(),
             cancel,
         };
         let attempt = Attempt::new(context, id, link, journal);
-        let to_dispatcher = self.to_dispatcher.clone();
+        let to_dispatcher = self.told.clone();
         self.attempts.spawn(async move {
             let report = drive(attempt).await;
             let _ = to_dispatcher.send(Told::Ended(Box::new(report)));

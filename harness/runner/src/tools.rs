@@ -78,7 +78,7 @@ impl Attempt {
             Invocation::Python { code } => self.python(code).await?,
             Invocation::ReadFile { path, offset, limit } => self.read_file(&path, offset, limit).await?,
             Invocation::Edit { path, command } => self.edit(&path, &command).await?,
-            Invocation::Canned { reply } => self.cap_text(reply),
+            Invocation::Canned { reply } => self.cap_text(&reply),
             Invocation::Score => Seeing::text(self.take_intermediate(true).await?),
             Invocation::Submit { .. } => Seeing::text(""),
         };
@@ -105,10 +105,10 @@ impl Attempt {
         Ok(serde_json::json!({"cut": cut.cut, "text": cut.text, "blob": blob}))
     }
 
-    fn cap_text(&self, text: String) -> Seeing {
+    fn cap_text(&self, text: &str) -> Seeing {
         let cap = usize::try_from(self.limits().tool_output.0).unwrap_or(usize::MAX);
         Seeing {
-            shown: Capped::new(&text, cap),
+            shown: Capped::new(text, cap),
             ..Seeing::text("")
         }
     }
@@ -201,7 +201,7 @@ impl Attempt {
     async fn read_file(&mut self, path: &str, offset: usize, limit: usize) -> Result<Seeing, Break> {
         Ok(match self.load(path).await? {
             Err(problem) => problem,
-            Ok(text) => self.cap_text(slice_lines(&text, offset, limit)),
+            Ok(text) => self.cap_text(&slice_lines(&text, offset, limit)),
         })
     }
 
