@@ -59,7 +59,7 @@ pub(crate) struct RunContext {
     pub(crate) images: BTreeMap<usize, PreparedImage>,
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) call_timeout: Duration,
+    call_timeout: Duration,
     /// Whether any model has limits, so that the size of a call matters before it is made.
     pub(crate) gated: bool,
     shared: Vec<Vec<OnceLock<Shared>>>,
@@ -91,6 +91,12 @@ impl RunContext {
             shared: plan.tasks.iter().map(cells).collect(),
             plan: Arc::clone(&plan),
         }
+    }
+
+    /// Returns the longest wait for one answer of a model of the suite.
+    pub(crate) fn call_timeout(&self, model: Option<usize>) -> Duration {
+        let own = model.and_then(|model| self.plan.suite.models[model].call_timeout);
+        own.unwrap_or(self.call_timeout)
     }
 
     pub(crate) fn shared(&self, task: usize, scaffold: usize) -> &Shared {

@@ -37,9 +37,9 @@ impl Attempt {
         for tries in 0..TRIES {
             let mut request = request.clone();
             request.origin.tries = tries;
-            let answer = tokio::time::timeout(context.call_timeout, client.complete(&request)).await;
+            let answer = tokio::time::timeout(request.timeout, client.complete(&request)).await;
             let answer = answer.unwrap_or(Err(ModelError::Stalled {
-                waited: context.call_timeout,
+                waited: request.timeout,
             }));
             match answer {
                 Ok(response) => {
@@ -133,7 +133,9 @@ impl Attempt {
                 turn: 0,
                 tries: 0,
             },
-            timeout: self.context.call_timeout,
+            timeout: self
+                .context
+                .call_timeout(judge_of(&self.context.plan.suite, &spec.model)),
         })
     }
 }

@@ -159,7 +159,7 @@ impl Attempt {
                 .map(|spec| spec.every),
             oracle_submit,
             oracle_script: oracle.run.is_some(),
-            call_timeout: context.call_timeout,
+            call_timeout: context.call_timeout(trial.model),
         })
     }
 }
