@@ -61,12 +61,10 @@ async fn many_trials_that_wait_cost_little() {
         client,
         Provider::new(|_, _| takes(0, "")),
     );
-    let before = std::time::Instant::now();
     assert!(matches!(
         world.run().await,
         Ok(RunEnding::Finished(Finish::Ended(_)))
     ));
-    println!("20,000 trials took {:?}", before.elapsed());
 }
 
 /// Behaves by the digest of what is asked: slow, broken, refusing, or fine.
@@ -100,7 +98,7 @@ fn capricious(seed: u64, horizon: u32) -> (Arc<dyn harness_core::ports::ModelCli
     let provider = Provider::new(move |_, _| {
         let at = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         match roll(&[b"exec", &at.to_le_bytes()], 20) {
-            0 => Did::Fails(gone(at % 2 == 0)),
+            0 => Did::Fails(gone(at.is_multiple_of(2))),
             1 => Did::Hangs,
             2 => Did::Panics,
             more => takes(more, "out"),

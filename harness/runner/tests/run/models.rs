@@ -11,7 +11,7 @@ use harness_core::units::Tokens;
 use serde_json::Value;
 
 /// What a model answers, and after how long. `None` is never.
-pub type Answer = (Option<Duration>, Result<ModelResponse, ModelError>);
+pub(crate) type Answer = (Option<Duration>, Result<ModelResponse, ModelError>);
 
 struct Written<F>(F);
 
@@ -29,12 +29,14 @@ impl<F: Fn(&ModelRequest) -> Answer + Send + Sync> ModelClient for Written<F> {
 }
 
 /// A model that answers as the function says.
-pub fn model(answer: impl Fn(&ModelRequest) -> Answer + Send + Sync + 'static) -> Arc<dyn ModelClient> {
+pub(crate) fn model(
+    answer: impl Fn(&ModelRequest) -> Answer + Send + Sync + 'static,
+) -> Arc<dyn ModelClient> {
     Arc::new(Written(answer))
 }
 
 /// A model that gives these answers, one for each turn; each takes a second.
-pub fn turns(answers: Vec<Result<ModelResponse, ModelError>>) -> Arc<dyn ModelClient> {
+pub(crate) fn turns(answers: Vec<Result<ModelResponse, ModelError>>) -> Arc<dyn ModelClient> {
     model(move |request| {
         let answer = answers.get(request.origin.turn as usize);
         let missing = || panic!("no answer for turn {}", request.origin.turn);
@@ -46,7 +48,7 @@ pub fn turns(answers: Vec<Result<ModelResponse, ModelError>>) -> Arc<dyn ModelCl
 }
 
 /// An answer at once.
-pub fn now(answer: Result<ModelResponse, ModelError>) -> Answer {
+pub(crate) fn now(answer: Result<ModelResponse, ModelError>) -> Answer {
     (Some(Duration::ZERO), answer)
 }
 
@@ -64,7 +66,7 @@ fn response(reply: Reply, stop: StopReason) -> ModelResponse {
 }
 
 /// An answer in words.
-pub fn says(text: &str) -> Result<ModelResponse, ModelError> {
+pub(crate) fn says(text: &str) -> Result<ModelResponse, ModelError> {
     let reply = Reply {
         text: text.to_owned(),
         ..Reply::default()
@@ -73,13 +75,13 @@ pub fn says(text: &str) -> Result<ModelResponse, ModelError> {
 }
 
 /// An answer that stops for a reason.
-pub fn stops(text: &str, stop: StopReason) -> Result<ModelResponse, ModelError> {
+pub(crate) fn stops(text: &str, stop: StopReason) -> Result<ModelResponse, ModelError> {
     says(text).map(|answer| ModelResponse { stop, ..answer })
 }
 
 /// An answer that calls tools.
 #[expect(clippy::needless_pass_by_value, reason = "`json!` at every call")]
-pub fn calls<const N: usize>(calls: [(&str, Value); N]) -> Result<ModelResponse, ModelError> {
+pub(crate) fn calls<const N: usize>(calls: [(&str, Value); N]) -> Result<ModelResponse, ModelError> {
     let calls = calls.iter().enumerate();
     let tool_calls = calls
         .map(|(at, (name, arguments))| ToolCall {
@@ -96,17 +98,17 @@ pub fn calls<const N: usize>(calls: [(&str, Value); N]) -> Result<ModelResponse,
 }
 
 /// Calls bash.
-pub fn bash(command: &str) -> Result<ModelResponse, ModelError> {
+pub(crate) fn bash(command: &str) -> Result<ModelResponse, ModelError> {
     calls([("bash", serde_json::json!({"command": command}))])
 }
 
 /// Submits.
-pub fn submits(answer: &str) -> Result<ModelResponse, ModelError> {
+pub(crate) fn submits(answer: &str) -> Result<ModelResponse, ModelError> {
     calls([("submit", serde_json::json!({"answer": answer}))])
 }
 
 /// The texts of a conversation, for asserting what a model was shown.
-pub fn shown(request: &ModelRequest) -> Vec<String> {
+pub(crate) fn shown(request: &ModelRequest) -> Vec<String> {
     let text = |message: &Arc<Message>| match message.as_ref() {
         Message::System { text } | Message::User { text } | Message::Tool { text, .. } => text.clone(),
         Message::Assistant(reply) => reply.text.clone(),

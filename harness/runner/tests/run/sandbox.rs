@@ -15,7 +15,7 @@ use harness_core::units::Bytes;
 use tokio::time::sleep;
 
 /// What a command does.
-pub enum Did {
+pub(crate) enum Did {
     /// It ends by itself after a while.
     Ends(Duration, ExecEnding, String),
     /// The sandbox fails.
@@ -27,17 +27,17 @@ pub enum Did {
 }
 
 /// A command that prints something and ends well, at once.
-pub fn prints(text: &str) -> Did {
+pub(crate) fn prints(text: &str) -> Did {
     exits(0, text)
 }
 
 /// A command that prints something and exits, at once.
-pub fn exits(code: i32, text: &str) -> Did {
+pub(crate) fn exits(code: i32, text: &str) -> Did {
     Did::Ends(Duration::ZERO, ExecEnding::Exited { code }, text.to_owned())
 }
 
 /// A command that takes a while.
-pub fn takes(seconds: u64, text: &str) -> Did {
+pub(crate) fn takes(seconds: u64, text: &str) -> Did {
     Did::Ends(
         Duration::from_secs(seconds),
         ExecEnding::Exited { code: 0 },
@@ -46,7 +46,7 @@ pub fn takes(seconds: u64, text: &str) -> Did {
 }
 
 /// The sandbox is dead.
-pub fn gone(out_of_memory: bool) -> SandboxError {
+pub(crate) fn gone(out_of_memory: bool) -> SandboxError {
     SandboxError::Gone {
         out_of_memory,
         detail: "removed".to_owned(),
@@ -54,7 +54,7 @@ pub fn gone(out_of_memory: bool) -> SandboxError {
 }
 
 /// No daemon answers.
-pub fn unreachable() -> SandboxError {
+pub(crate) fn unreachable() -> SandboxError {
     SandboxError::DaemonUnreachable {
         address: "/nowhere".to_owned(),
         detail: "connection refused".to_owned(),
@@ -62,43 +62,43 @@ pub fn unreachable() -> SandboxError {
 }
 
 /// The files of a sandbox.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
 
 /// What happened.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Starts that worked.
-    pub started: u32,
+    pub(crate) started: u32,
     /// Starts that were tried.
-    pub tried: u32,
+    pub(crate) tried: u32,
     /// Sandboxes that were stopped.
-    pub stopped: u32,
+    pub(crate) stopped: u32,
     /// Sandboxes that are there.
-    pub live: u32,
+    pub(crate) live: u32,
     /// The most that were there at once.
-    pub most: u32,
+    pub(crate) most: u32,
     /// Calls beside commands, in order: `kill_all`, `write /path`, `import`, `export`.
-    pub calls: Vec<String>,
+    pub(crate) calls: Vec<String>,
     /// All commands.
-    pub execs: Vec<ExecRequest>,
+    pub(crate) execs: Vec<ExecRequest>,
 }
 
 /// Makes sandboxes in memory.
-pub struct Provider {
+pub(crate) struct Provider {
     seen: Arc<Mutex<Seen>>,
     on_exec: Arc<OnExec>,
     on_start: Box<OnStart>,
     /// Fails `stop`, and how long it takes; `None` is for ever.
-    pub on_stop: Option<(Option<Duration>, bool)>,
+    pub(crate) on_stop: Option<(Option<Duration>, bool)>,
     /// How long an image takes.
-    pub image_takes: Duration,
+    pub(crate) image_takes: Duration,
 }
 
 impl Provider {
     /// All commands do what the function says.
-    pub fn new(on_exec: impl Fn(&mut Files, &ExecRequest) -> Did + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(on_exec: impl Fn(&mut Files, &ExecRequest) -> Did + Send + Sync + 'static) -> Self {
         Self {
             seen: Arc::default(),
             on_exec: Arc::new(on_exec),
@@ -109,7 +109,7 @@ impl Provider {
     }
 
     /// Starts take a while or fail; the first argument counts them from 0.
-    pub fn starting(
+    pub(crate) fn starting(
         mut self,
         on_start: impl Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync + 'static,
     ) -> Self {
@@ -117,7 +117,7 @@ impl Provider {
         self
     }
 
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
     }
 

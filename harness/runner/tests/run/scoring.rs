@@ -9,6 +9,7 @@ use harness_core::outcome::Outcome;
 use harness_core::ports::{BeforeExec, ExecEnding, ExecRequest, ExecUser};
 use harness_core::schedule::Finish;
 use harness_core::score::{ScoreResult, Unscored};
+use harness_core::units::Usd;
 use harness_runner::RunEnding;
 use pretty_assertions::assert_eq;
 
@@ -18,8 +19,10 @@ use crate::world::{PLAIN, World, task, task_with};
 
 const COMPLETE: RunEnding = RunEnding::Finished(Finish::Ended(RunEnd::Complete));
 
+type Doing = Box<dyn Fn() -> Did + Send + Sync>;
+
 /// The value of a score, or why there is none.
-pub fn result(score: &ScoreResult) -> Result<f64, Unscored> {
+pub(crate) fn result(score: &ScoreResult) -> Result<f64, Unscored> {
     match score {
         ScoreResult::Scored(score) => Ok(score.value),
         ScoreResult::Unscored { why, .. } => Err(*why),
@@ -40,7 +43,7 @@ fn body(command: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn programs_are_scored_by_what_they_say() {
     let ends = |ending| move || Did::Ends(Duration::ZERO, ending, String::new());
-    let cases: Vec<(&str, Box<dyn Fn() -> Did + Send + Sync>, Result<f64, Unscored>)> = vec![
+    let cases: Vec<(&str, Doing, Result<f64, Unscored>)> = vec![
         ("exit", Box::new(|| exits(0, "")), Ok(1.0)),
         ("exit", Box::new(|| exits(1, "")), Ok(0.0)),
         ("exit", Box::new(|| exits(2, "")), Err(Unscored::Crashed)),
@@ -204,7 +207,7 @@ const JUDGED: &str = "models: [{id: m, use: scripted/x.yaml, price: {input: 1, o
                       {id: j, use: scripted/y.yaml, role: judge, price: {input: 10, output: 10}}]\n";
 
 /// A world whose submissions are judged by this model.
-pub fn judged(judge: Arc<dyn harness_core::ports::ModelClient>) -> World {
+pub(crate) fn judged(judge: Arc<dyn harness_core::ports::ModelClient>) -> World {
     let body = "tools: []\nscore: {judge: {model: judge, rubric: rubric.j2, scale: [0, 10]}}\n";
     let spec = task_with("a", 1, body, &[("rubric.j2", "Is it {{ sample.target }}?")]);
     let models = vec![turns(vec![submits("my work")]), judge];
@@ -232,7 +235,7 @@ async fn a_judge_sees_the_work_and_its_verdict_and_cost_count() {
     let ended = world.ending();
     assert_eq!(outcome(&world), Ok(0.7));
     assert_eq!((ended.usage.total().0, ended.judge_usage.total().0), (110, 110));
-    assert_eq!(ended.cost.unwrap().dollars(), 0.00121);
+    assert_eq!(ended.cost, Some(Usd(1_210_000)));
 }
 
 #[tokio::test(start_paused = true)]

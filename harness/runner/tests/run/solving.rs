@@ -9,7 +9,7 @@ use harness_core::schedule::Finish;
 use harness_core::score::{Score, ScoreResult};
 use harness_core::task::LimitKind;
 use harness_core::text::Capped;
-use harness_core::units::Tokens;
+use harness_core::units::{Tokens, Usd};
 use harness_runner::RunEnding;
 use pretty_assertions::assert_eq;
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn an_agent_works_and_submits() {
             ..Usage::default()
         }
     );
-    assert_eq!(ended.cost.unwrap().dollars(), 0.0006);
+    assert_eq!(ended.cost, Some(Usd(600_000)));
     // 3 calls of a second and 3 seconds of a tool; the start of the sandbox is not the agent's time.
     assert_eq!(ended.working, Duration::from_secs(6));
     assert_eq!(ended.wall, Duration::from_millis(6700));
@@ -429,7 +429,7 @@ async fn an_oracle_runs_its_script_and_submits_what_it_prints() {
         (value(&ended.outcome), ended.turns, ended.usage),
         (Some(1.0), 0, Usage::default())
     );
-    assert_eq!(ended.cost.map(harness_core::units::Usd::dollars), Some(0.0));
+    assert_eq!(ended.cost, Some(Usd::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,12 +41,12 @@ fn files(list: &[(&str, &str)]) -> TaskFiles {
 }
 
 /// A task: its samples have the target `right`. `body` must hold at least `score`.
-pub fn task(id: &str, samples: usize, body: &str) -> Arc<TaskSpec> {
+pub(crate) fn task(id: &str, samples: usize, body: &str) -> Arc<TaskSpec> {
     task_with(id, samples, body, &[])
 }
 
 /// A task with files.
-pub fn task_with(id: &str, samples: usize, body: &str, more: &[(&str, &str)]) -> Arc<TaskSpec> {
+pub(crate) fn task_with(id: &str, samples: usize, body: &str, more: &[(&str, &str)]) -> Arc<TaskSpec> {
     let samples: String = (0..samples)
         .map(|at| format!("  - {{id: s{at}, target: right}}\n"))
         .collect();
@@ -66,23 +66,23 @@ pub fn task_with(id: &str, samples: usize, body: &str, more: &[(&str, &str)]) ->
 }
 
 /// The body of a task with a sandbox and bash whose answer is compared.
-pub const BOXED: &str =
+pub(crate) const BOXED: &str =
     "sandbox: {image: img, network: none}\ntools: [bash, submit]\nscore: {answer: {match: exact}}\n";
 /// The body of a task without a sandbox.
-pub const PLAIN: &str = "tools: []\nscore: {answer: {match: exact}}\n";
+pub(crate) const PLAIN: &str = "tools: []\nscore: {answer: {match: exact}}\n";
 
 /// Everything that a run needs.
-pub struct World {
-    pub plan: Arc<Plan>,
-    pub store: MemoryStore,
-    pub provider: Arc<Provider>,
-    pub models: Vec<Arc<dyn ModelClient>>,
-    pub call_timeout: Duration,
+pub(crate) struct World {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) store: MemoryStore,
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) models: Vec<Arc<dyn ModelClient>>,
+    pub(crate) call_timeout: Duration,
 }
 
 impl World {
     /// One scaffold `react`; `suite` may add to the suite, such as `concurrency`.
-    pub fn new(
+    pub(crate) fn new(
         suite: &str,
         tasks: Vec<Arc<TaskSpec>>,
         model: Arc<dyn ModelClient>,
@@ -100,7 +100,7 @@ impl World {
     }
 
     /// All of it.
-    pub fn with(
+    pub(crate) fn with(
         kind: &str,
         scaffold: &str,
         suite: &str,
@@ -137,12 +137,12 @@ impl World {
     }
 
     /// What is known of the run from its log; panics if the log is not legal.
-    pub fn view(&self) -> RunView {
+    pub(crate) fn view(&self) -> RunView {
         fold(&self.store.lines()).unwrap_or_else(|error| panic!("{error}\n{:#?}", self.store.events()))
     }
 
     /// The input of a process that begins or continues the run, and what asks it to stop.
-    pub fn input(&self) -> (RunInput, mpsc::UnboundedSender<()>, watch::Receiver<Progress>) {
+    pub(crate) fn input(&self) -> (RunInput, mpsc::UnboundedSender<()>, watch::Receiver<Progress>) {
         let clock = Arc::new(PausedClock(Instant::now()));
         let view = self.view();
         for event in self.first_events(&view) {
@@ -201,7 +201,7 @@ impl World {
     }
 
     /// Runs to the end and checks what holds for every run.
-    pub async fn run(&self) -> Result<RunEnding, RunStop> {
+    pub(crate) async fn run(&self) -> Result<RunEnding, RunStop> {
         let (input, _interrupt, _) = self.input();
         let ended = within(run(input)).await;
         self.check();
@@ -209,7 +209,7 @@ impl World {
     }
 
     /// Checks that the log is legal, that no sandbox is left, and that seals fit transcripts.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let view = self.view();
         let seen = self.provider.seen();
         assert_eq!((seen.live, seen.stopped), (0, seen.started), "sandboxes are left");
@@ -232,7 +232,7 @@ impl World {
     }
 
     /// The endings of all attempts, in the order of the log.
-    pub fn endings(&self) -> Vec<AttemptEnded> {
+    pub(crate) fn endings(&self) -> Vec<AttemptEnded> {
         let ended = |event| match event {
             RunEvent::AttemptEnded(ended) => Some(*ended),
             _ => None,
@@ -241,14 +241,14 @@ impl World {
     }
 
     /// The only ending.
-    pub fn ending(&self) -> AttemptEnded {
+    pub(crate) fn ending(&self) -> AttemptEnded {
         let mut endings = self.endings();
         assert_eq!(endings.len(), 1, "{endings:#?}");
         endings.remove(0)
     }
 
     /// The events of an attempt of the trial with this number.
-    pub fn transcript(&self, trial: usize, number: u32) -> Vec<AttemptEvent> {
+    pub(crate) fn transcript(&self, trial: usize, number: u32) -> Vec<AttemptEvent> {
         let attempt = AttemptId {
             trial: self.plan.trials[trial].id.clone(),
             number,
@@ -258,7 +258,7 @@ impl World {
     }
 
     /// The names of the events of an attempt.
-    pub fn names(&self, trial: usize, number: u32) -> Vec<String> {
+    pub(crate) fn names(&self, trial: usize, number: u32) -> Vec<String> {
         let name = |event: &AttemptEvent| {
             let value = serde_json::to_value(event).unwrap();
             let stage = value.get("stage").and_then(|stage| stage.as_str());
@@ -272,7 +272,7 @@ impl World {
     }
 
     /// How many trials ended how.
-    pub fn statuses(&self) -> BTreeMap<TrialStatus, usize> {
+    pub(crate) fn statuses(&self) -> BTreeMap<TrialStatus, usize> {
         let view = self.view();
         let mut counts = BTreeMap::new();
         for trial in &self.plan.trials {
@@ -296,7 +296,7 @@ fn past(view: &RunView, trial: &TrialId) -> TrialPast {
 }
 
 /// Fails a test that hangs: a day of paused time passes in no time.
-pub async fn within<T>(doing: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(doing: impl Future<Output = T>) -> T {
     let day = Duration::from_hours(24);
     tokio::time::timeout(day, doing).await.expect("it does not hang")
 }
