@@ -1,3 +1,20 @@
 //! The integration tests of the repository, in one program so that they are linked once.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, in which a failure should panic"
+)]
+
 mod layers;
+mod util;
+
+mod basics;
+mod golden;
+mod interrupts;
+mod kills;
+mod problems;
+mod servers;
+
+mod docker_faults;
+mod docker_kills;
+mod docker_tasks;

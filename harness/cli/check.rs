@@ -13,7 +13,7 @@ use crate::run_dir;
 use crate::walk::{Found, find, unreadable};
 
 /// `harness check`
-pub(crate) fn check(args: CheckArgs) -> Result<Exit, Failure> {
+pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let mut collector = Collector::default();
     let mut other = Vec::new();
     let mut tasks = Vec::new();

@@ -24,13 +24,12 @@ pub(crate) fn clients(models: &[ModelSpec], base: &Path) -> Result<Clients, Fail
     let mut secrets = Vec::new();
     let mut http = None;
     for model in models {
-        match model.reference.provider {
-            ProviderKind::Scripted => made.push(Arc::new(scripted(model, base)?)),
-            _ => {
-                let key = key_of(model)?;
-                secrets.extend(key.as_ref().map(|key| key.expose_secret().to_owned()));
-                made.push(Arc::new(compat(model, key, &mut http)?));
-            }
+        if model.reference.provider == ProviderKind::Scripted {
+            made.push(Arc::new(scripted(model, base)?));
+        } else {
+            let key = key_of(model)?;
+            secrets.extend(key.as_ref().map(|key| key.expose_secret().to_owned()));
+            made.push(Arc::new(compat(model, key, &mut http)?));
         }
     }
     let scrubber = Scrubber::new(secrets.iter().filter(|secret| secret.len() >= 6));

@@ -3,7 +3,7 @@
 use harness_core::ids::RunId;
 use harness_core::ports::{SandboxError, SandboxProvider as _, SweepScope, Swept};
 use harness_docker::{BASE_IMAGES, DockerProvider, DockerSettings};
-use harness_store::{Holder, LockError, ResultsLock, RunDir};
+use harness_store::{ResultsLock, RunDir};
 
 use crate::args::{GcArgs, ImagesAction, ImagesArgs};
 use crate::exit::{Exit, Failure};
@@ -96,8 +96,13 @@ async fn build(provider: &DockerProvider, names: &[String], force: bool) -> Resu
 pub(crate) async fn gc(args: GcArgs) -> Result<Exit, Failure> {
     let provider = connect().await?;
     let mut scopes = vec![SweepScope::Expired(crate::clock::wall())];
-    let live = live_run(&args)?;
-    if args.all {
+    let holder = ResultsLock::holder(&args.results.results);
+    let live = holder.as_ref().and_then(|holder| holder.run.clone());
+    if holder.is_some() && live.is_none() {
+        crate::warn(
+            "a process begins to work in the results folder: only what is past its expiry is removed\n",
+        );
+    } else if args.all {
         scopes.push(SweepScope::AllBut(live.into_iter().collect()));
     } else {
         let runs = RunDir::all(&args.results.results)?;
@@ -141,22 +146,4 @@ pub(crate) async fn gc(args: GcArgs) -> Result<Exit, Failure> {
         ))?;
     }
     Ok(Exit::Clear)
-}
-
-/// Returns the run of the results folder that a process works on now.
-fn live_run(args: &GcArgs) -> Result<Option<RunId>, Failure> {
-    let holder = Holder {
-        pid: std::process::id(),
-        command: "harness gc".to_owned(),
-        run: None,
-        since: crate::clock::wall(),
-    };
-    if !args.results.results.is_dir() {
-        return Ok(None);
-    }
-    match ResultsLock::acquire(&args.results.results, &holder) {
-        Ok(_) => Ok(None),
-        Err(LockError::Held { holder, .. }) => Ok(holder.and_then(|holder| holder.run)),
-        Err(error @ LockError::Io { .. }) => Err(Failure::ours("failed to see which run goes on", error)),
-    }
 }

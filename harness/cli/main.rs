@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => with_runtime(run::run(args)),
-        Command::Check(args) => check::check(args),
+        Command::Check(args) => check::check(&args),
         Command::Status(args) => status::status(&args),
         Command::List(args) => status::list(&args),
         Command::Report(args) => report::report(&args),

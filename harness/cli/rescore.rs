@@ -31,7 +31,7 @@ pub(crate) async fn rescore(args: RescoreArgs) -> Result<Exit, Failure> {
         .path()
         .parent()
         .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let _lock = run::lock(&parent)?;
+    let _lock = run::lock(&parent, "harness rescore", Some(stored.name()))?;
     let chosen = chosen(&stored, &args)?;
     if chosen.is_empty() {
         crate::warn(

@@ -10,6 +10,7 @@ use harness_core::ids::{Digest, RunId};
 use harness_core::plan::{Plan, plan};
 use harness_core::ports::{Clock as _, EventStore as _, SandboxProvider, SweepScope};
 use harness_core::schedule::{Finish, Spend, TrialPast};
+use harness_core::suite::ReportFormat;
 use harness_report::{report_json, summary_table};
 use harness_runner::{Progress, RunEnding, RunInput, RunStop, phases_at_start};
 use harness_store::{DiskStore, Holder, LockError, ResultsLock, RunDir, Scrubber};
@@ -26,6 +27,9 @@ use crate::{plan_view, progress, report};
 /// The longest wait for one whole answer of a model.
 const CALL_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// What this command is called in the lock.
+const COMMAND: &str = "harness run";
+
 /// `harness run`
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let loaded = load(&args)?;
@@ -34,29 +38,41 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         crate::print(&plan_view::describe(&planned, &loaded))?;
         return Ok(Exit::Clear);
     }
+    note_formats(&planned);
     let clients = clients(&planned.suite.models, &loaded.base)?;
     let results = &args.results.results;
-    let mut lock = lock(results)?;
+    let mut lock = lock(results, COMMAND, None)?;
     let prepared = prepare(&args, &loaded, &planned, clients.scrubber.clone())?;
-    lock.update(&holder(Some(prepared.run.clone())))
+    lock.update(&holder(COMMAND, Some(prepared.run.clone())))
         .map_err(|error| lock_failure(&error))?;
     let ending = execute(Arc::new(planned), clients, &prepared).await?;
     let stored = run_dir::read(prepared.dir.clone())?;
     conclude(&stored, &ending, args.json)
 }
 
-fn holder(run: Option<RunId>) -> Holder {
+/// Says which derived files a suite asks for that this version does not write.
+fn note_formats(planned: &Plan) {
+    let missing = |format: &ReportFormat| match format {
+        ReportFormat::Html | ReportFormat::Junit => true,
+        ReportFormat::Csv | ReportFormat::Json | ReportFormat::Markdown => false,
+    };
+    if planned.suite.report_formats.iter().any(missing) {
+        crate::warn("note: this version writes csv, json and markdown; html and junit are left out\n");
+    }
+}
+
+fn holder(command: &str, run: Option<RunId>) -> Holder {
     Holder {
         pid: std::process::id(),
-        command: "harness run".to_owned(),
+        command: command.to_owned(),
         run,
         since: wall(),
     }
 }
 
-/// Locks a results folder for this process.
-pub(crate) fn lock(results: &Path) -> Result<ResultsLock, Failure> {
-    ResultsLock::acquire(results, &holder(None)).map_err(|error| lock_failure(&error))
+/// Locks a results folder for this process, which works on a run, if that is known already.
+pub(crate) fn lock(results: &Path, command: &str, run: Option<RunId>) -> Result<ResultsLock, Failure> {
+    ResultsLock::acquire(results, &holder(command, run)).map_err(|error| lock_failure(&error))
 }
 
 fn lock_failure(error: &LockError) -> Failure {
@@ -85,7 +101,7 @@ fn prepare(args: &RunArgs, loaded: &Loaded, planned: &Plan, scrubber: Scrubber) 
     if !args.new
         && let Some(stored) = unfinished(results, planned)?
     {
-        return resume(stored, scrubber);
+        return resume(&stored, scrubber);
     }
     let (run, dir) = create(results, planned)?;
     let record = planned.record(env!("CARGO_PKG_VERSION"), &loaded.source, &loaded.folders);
@@ -172,7 +188,7 @@ fn same_plan(dir: &RunDir, id: Digest) -> bool {
 }
 
 /// Takes up an unfinished run: cuts a torn line, and ends the attempts that died with the earlier process.
-fn resume(stored: StoredRun, scrubber: Scrubber) -> Result<Prepared, Failure> {
+fn resume(stored: &StoredRun, scrubber: Scrubber) -> Result<Prepared, Failure> {
     let dir = stored.dir.clone();
     let (store, log) = DiskStore::resume(&dir, scrubber)?;
     let torn_bytes = log.torn.map_or(0, |torn| torn.bytes);
@@ -191,7 +207,7 @@ fn resume(stored: StoredRun, scrubber: Scrubber) -> Result<Prepared, Failure> {
     } else {
         events = stored.view.continuation(version, std::process::id(), torn_bytes);
         for event in &mut events {
-            with_usage(event, &stored);
+            with_usage(event, stored);
         }
     }
     let mut view = stored.view.clone();

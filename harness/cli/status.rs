@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use harness_core::fold::Life;
 use harness_core::units::{Timestamp, format_duration};
 use harness_report::summary_table;
-use harness_store::{Holder, LockError, ResultsLock};
+use harness_store::{Holder, ResultsLock};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::args::{ListArgs, StatusArgs};
@@ -26,7 +25,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
             .max_by_key(|run| run.view.last())
             .ok_or_else(|| Failure::input(format!("there is no run in {}", results.display())))?,
     };
-    let live = holder(run.dir.path().parent().unwrap_or(results));
+    let live = ResultsLock::holder(run.dir.path().parent().unwrap_or(results));
     let worker = live.filter(|holder| holder.run.as_ref() == Some(&run.name()));
     if args.json {
         crate::print(&format!("{}\n", as_json(&run, worker.as_ref())))?;
@@ -120,20 +119,6 @@ fn state(run: &StoredRun, worker: Option<&Holder>) -> String {
     }
 }
 
-/// Returns who works in a results folder now.
-fn holder(results: &Path) -> Option<Holder> {
-    let ours = Holder {
-        pid: std::process::id(),
-        command: "harness status".to_owned(),
-        run: None,
-        since: wall(),
-    };
-    match ResultsLock::acquire(results, &ours) {
-        Err(LockError::Held { holder, .. }) => holder,
-        Ok(_) | Err(LockError::Io { .. }) => None,
-    }
-}
-
 fn since(then: Timestamp) -> Duration {
     Duration::from_secs(u64::try_from((wall().0 - then.0) / 1_000_000).unwrap_or(0))
 }
@@ -161,7 +146,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let results = &args.results.results;
     let mut runs = all(results)?;
     runs.sort_by_key(|run| run.view.facts().map(|facts| facts.started));
-    let live = holder(results);
+    let live = ResultsLock::holder(results);
     let worker = |run: &StoredRun| {
         live.as_ref()
             .filter(|holder| holder.run.as_ref() == Some(&run.name()))

@@ -59,18 +59,17 @@ pub(crate) fn transcript(args: &TranscriptArgs) -> Result<Exit, Failure> {
 
 fn show(run: &StoredRun, attempt: &AttemptView, args: &TranscriptArgs, out: &mut Out) -> Result<(), Failure> {
     let seal = attempt.ended.as_ref().and_then(|ended| ended.facts.log.as_ref());
-    let lines = match seal {
-        Some(seal) => run.dir.read_attempt(seal)?,
-        None => {
-            let index = run
-                .plan
-                .trials
-                .iter()
-                .position(|trial| trial.id == attempt.attempt.trial)
-                .unwrap_or(0);
-            run.dir
-                .read_unsealed(&attempt.attempt, u32::try_from(index).unwrap_or(u32::MAX))?
-        }
+    let lines = if let Some(seal) = seal {
+        run.dir.read_attempt(seal)?
+    } else {
+        let index = run
+            .plan
+            .trials
+            .iter()
+            .position(|trial| trial.id == attempt.attempt.trial)
+            .unwrap_or(0);
+        run.dir
+            .read_unsealed(&attempt.attempt, u32::try_from(index).unwrap_or(u32::MAX))?
     };
     let cap = if args.full { usize::MAX } else { SHOWN };
     for line in lines {
@@ -102,6 +101,7 @@ fn describe(line: &Line<AttemptEvent>, cap: usize) -> String {
     text
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each event, without a wildcard")]
 fn title_and_body(event: &AttemptEvent) -> (String, String) {
     let none = String::new();
     match event {

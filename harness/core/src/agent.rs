@@ -209,7 +209,7 @@ impl Agent {
     /// Takes what was seen and returns what to log and what to do next.
     pub fn advance(&mut self, seen: Seen) -> Advance {
         let step = match (seen, self.setup.kind) {
-            (Seen::Stopped(limit), _) => self.stopped(limit, "the driver's clock".to_owned()),
+            (Seen::Stopped(limit), _) => stopped(limit, stopped_by(limit).to_owned()),
             (Seen::Begin, ScaffoldKind::Noop) => done(None),
             (Seen::Begin, ScaffoldKind::Oracle) if self.setup.oracle_script => Step::RunScript,
             (Seen::Begin, ScaffoldKind::Oracle) => done(self.setup.oracle_submit.clone()),
@@ -275,7 +275,7 @@ impl Agent {
     fn ask(&mut self) -> Step {
         let limits = Arc::clone(&self.setup.limits);
         if self.turn >= limits.turns {
-            return self.stopped(
+            return stopped(
                 LimitKind::Turns,
                 format!("{} of {} turns", self.turn, limits.turns),
             );
@@ -285,13 +285,13 @@ impl Agent {
             context::Fit::Full => {
                 let window = self.setup.context.window;
                 let detail = format!("about {} of {window} tokens of the context window", self.rough);
-                return self.stopped(LimitKind::Context, detail);
+                return stopped(LimitKind::Context, detail);
             }
             context::Fit::Summarize => self.asking = Asking::Summary,
         }
         let max_tokens = match self.affordable_tokens() {
             Ok(max_tokens) => max_tokens,
-            Err((limit, detail)) => return self.stopped(limit, detail),
+            Err((limit, detail)) => return stopped(limit, detail),
         };
         Step::AskModel(Box::new(self.request(max_tokens)))
     }
@@ -378,7 +378,7 @@ impl Agent {
         self.turn += 1;
         if self.asking == Asking::Summary {
             self.asking = Asking::Work;
-            return self.summarized(response.reply);
+            return self.summarized(&response.reply);
         }
         match response.stop {
             StopReason::Refusal => return self.refused(RefusedBy::Model, response.reply),
@@ -511,9 +511,9 @@ impl Agent {
                 text,
             };
             if ours {
-                self.say(message)
+                self.say(message);
             } else {
-                self.push(message)
+                self.push(message);
             }
         }
         if !texts.is_empty() {
@@ -522,13 +522,6 @@ impl Agent {
             });
         }
         self.ask()
-    }
-
-    fn stopped(&mut self, limit: LimitKind, detail: String) -> Step {
-        Step::Done(Finished {
-            submission: None,
-            why: Why::Limit { limit, detail },
-        })
     }
 
     fn note_end(&mut self, finished: &Finished) {
@@ -543,6 +536,23 @@ impl Agent {
                 detail: detail.clone(),
             });
         }
+    }
+}
+
+fn stopped(limit: LimitKind, detail: String) -> Step {
+    Step::Done(Finished {
+        submission: None,
+        why: Why::Limit { limit, detail },
+    })
+}
+
+/// Returns why the driver stopped the work, in words.
+fn stopped_by(limit: LimitKind) -> &'static str {
+    match limit {
+        LimitKind::Context => "the provider says that the conversation is too long",
+        LimitKind::Disk => "the disk of the sandbox is full",
+        LimitKind::Working | LimitKind::Wall => "the time is over",
+        LimitKind::Turns | LimitKind::Tokens | LimitKind::Cost => "nothing is left of it",
     }
 }
 

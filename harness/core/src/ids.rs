@@ -135,8 +135,8 @@ impl Digest {
 
     /// Returns the first eight bytes as a number, for seeds.
     pub fn seed(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        let first = self.0.first_chunk().copied().unwrap_or_default();
+        u64::from_le_bytes(first)
     }
 }
 

@@ -29,6 +29,9 @@ pub struct ModelSpec {
     pub remote_name: Option<String>,
     /// Whether replies are streamed.
     pub stream: bool,
+    /// The longest wait for one whole answer; ten minutes if `None`.
+    #[serde(with = "seconds_opt", default, skip_serializing_if = "Option::is_none")]
+    pub call_timeout: Option<Duration>,
     /// Price of a million tokens; `None` is unknown, which is never zero.
     pub price: Option<Price>,
 }

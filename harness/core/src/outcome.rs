@@ -195,9 +195,9 @@ pub fn model_fault(error: &ModelError) -> Fault {
         | ModelError::ContentPolicy { .. } => Fault::Provider,
         ModelError::QuotaSpent { .. }
         | ModelError::Authentication { .. }
-        | ModelError::UnknownModel { .. } => Fault::Operator,
+        | ModelError::UnknownModel { .. }
+        | ModelError::NoReply { .. } => Fault::Operator,
         ModelError::BadRequest { .. } | ModelError::ContextTooLong { .. } => Fault::Harness,
-        ModelError::NoReply { .. } => Fault::Operator,
     }
 }
 

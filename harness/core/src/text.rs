@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_capture_keeps_head_and_tail_whatever_the_pieces() {
-        let stream: Vec<u8> = (0..=255).cycle().take(1000).map(|n: u32| n as u8).collect();
+        let stream: Vec<u8> = (0..=255_u8).cycle().take(1000).collect();
         for piece in [1, 3, 7, 64, 1000] {
             let mut capture = Capture::new(20);
             stream.chunks(piece).for_each(|bytes| capture.push(bytes));

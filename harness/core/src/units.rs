@@ -92,7 +92,7 @@ impl fmt::Display for Bytes {
         const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
         match UNITS.iter().find(|(_, size)| self.0 >= *size) {
             None => write!(f, "{}B", self.0),
-            Some((unit, size)) if self.0 % size == 0 => write!(f, "{}{unit}", self.0 / size),
+            Some((unit, size)) if self.0.is_multiple_of(*size) => write!(f, "{}{unit}", self.0 / size),
             Some((unit, size)) => write!(f, "{:.1}{unit}", self.0 as f64 / *size as f64),
         }
     }
@@ -394,7 +394,6 @@ pub mod seconds_opt {
     struct Seconds(#[serde(with = "super::seconds")] Duration);
 
     /// Writes seconds or null.
-    #[expect(clippy::ref_option, reason = "serde's `with` passes a reference to the field")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         duration.map(Seconds).serialize(serializer)
     }

@@ -27,6 +27,14 @@ const ROOT_CAPABILITIES: [&str; 4] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"]
 /// Below what daemons without resource rights may set.
 const OPEN_FILES: i64 = 4096;
 
+/// The name of every sandbox's host: the same each time, so that what an agent sees is too.
+pub(crate) const HOST_NAME: &str = "sandbox";
+/// Where names are looked up. The daemon hides the image's file and writes none for containers without a network.
+pub(crate) const HOSTS_PATH: &str = "/etc/hosts";
+/// What stands there.
+pub(crate) const HOSTS: &str =
+    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tsandbox\n";
+
 /// Whether the daemon can bound the growth of a container's file system itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DiskQuota {
@@ -97,6 +105,9 @@ pub(crate) fn container(plan: ContainerPlan<'_>) -> ContainerCreateBody {
         cmd: Some(Vec::new()),
         env: Some(env.collect()),
         stop_signal: Some("SIGKILL".to_owned()),
+        hostname: Some(HOST_NAME.to_owned()),
+        // Besides loopback there is nothing; the daemon then neither tells the host's name servers nor spends
+        // a third of the starting time on a network of nothing.
         network_disabled: Some(true),
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),

@@ -35,7 +35,7 @@ const PACKAGES: [&str; 17] = [
     "passwd",
 ];
 /// Leaves documentation and translations out, and nothing of the package manager's downloads behind.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "--variant=minbase",
     "--format=tar",
     "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -43,6 +43,8 @@ const OPTIONS: [&str; 9] = [
     "--dpkgopt=path-exclude=/usr/share/info/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--customize-hook=chroot \"$1\" useradd --create-home --uid 1000 --user-group --shell /bin/bash agent",
+    // Nothing about the machine that made it.
+    "--customize-hook=rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\"",
     "--customize-hook=chmod 0755 \"$1/home/agent\"",
     "--customize-hook=rm -rf \"$1/var/lib/apt/lists\" \"$1/var/cache/apt\" \"$1/var/log\" \"$1/var/cache/debconf\" && mkdir -p \"$1/var/lib/apt/lists/partial\" \"$1/var/cache/apt/archives/partial\" \"$1/var/log\"",
 ];

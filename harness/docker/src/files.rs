@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use harness_core::ports::{FileContent, FileProblem, PutFile, SandboxError};
 use harness_core::units::Bytes;
 
+use crate::config;
 use crate::errors::About;
 use crate::provider::Shared;
 use crate::sandbox::DockerSandbox;
@@ -32,7 +33,7 @@ impl DockerSandbox {
 
     /// Puts files in.
     pub(crate) async fn write_files(&self, files: &[PutFile]) -> Result<(), SandboxError> {
-        let Some(archive) = pack(files, &self.workdir, self.facts.owner, Workdir::Leave)? else {
+        let Some(archive) = pack(files, &self.workdir, self.facts.owner, Target::Running)? else {
             return Ok(());
         };
         self.shared.upload(&self.id, archive).await
@@ -111,20 +112,29 @@ pub(crate) enum Workdir {
     Make,
 }
 
-/// Packs files with their owners; `None` if there is nothing to put. Folders below the workdir are named, so
+/// What an archive is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A container that was just created.
+    Fresh(Workdir),
+    /// One that runs.
+    Running,
+}
+
+/// Packs files with their owners; `None` if there is nothing to put. A fresh container also gets names for itself. Folders below the workdir are named, so
 /// that they belong to the user and so that a link that the agent put there is replaced, not followed.
 pub(crate) fn pack(
     files: &[PutFile],
     workdir: &str,
     owner: Owner,
-    make: Workdir,
+    target: Target,
 ) -> Result<Option<Vec<u8>>, SandboxError> {
-    if files.is_empty() && make == Workdir::Leave {
+    if files.is_empty() && target == Target::Running {
         return Ok(None);
     }
     let mut tarball = Tarball::new();
     let mut folders = BTreeSet::new();
-    if make == Workdir::Make {
+    if target == Target::Fresh(Workdir::Make) {
         folders.insert(workdir.trim_end_matches('/').to_owned());
     }
     for file in files {
@@ -136,6 +146,11 @@ pub(crate) fn pack(
     };
     for folder in &folders {
         tarball.folder(folder, 0o755, owner).map_err(unpackable)?;
+    }
+    if target != Target::Running {
+        tarball
+            .file(config::HOSTS_PATH, 0o644, Owner::ROOT, config::HOSTS.as_bytes())
+            .map_err(unpackable)?;
     }
     for file in files {
         let owner = if is_below(&file.path, workdir) {
@@ -188,9 +203,9 @@ mod tests {
     use pretty_assertions::assert_eq;
     use std::sync::Arc;
 
-    fn listing(paths: &[&str], workdir: &str, make: Workdir) -> Vec<String> {
+    fn listing(paths: &[&str], workdir: &str, target: Target) -> Vec<String> {
         let files: Vec<_> = paths.iter().map(|path| file(path)).collect();
-        let Some(bytes) = pack(&files, workdir, Owner { uid: 7, gid: 8 }, make).unwrap() else {
+        let Some(bytes) = pack(&files, workdir, Owner { uid: 7, gid: 8 }, target).unwrap() else {
             return Vec::new();
         };
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -224,18 +239,22 @@ mod tests {
         let found = listing(
             &["/home/agent/a/b/c", "/home/agentx/d", "/score/run.sh"],
             "/home/agent",
-            Workdir::Leave,
+            Target::Fresh(Workdir::Leave),
         );
         let expected = [
             "home/agent/a/ 755 7:8",
             "home/agent/a/b/ 755 7:8",
+            "etc/hosts 644 0:0",
             "home/agent/a/b/c 644 7:8",
             "home/agentx/d 644 0:0",
             "score/run.sh 755 0:0",
         ];
         assert_eq!(found, expected);
-        assert_eq!(listing(&[], "/work", Workdir::Make), ["work/ 755 7:8"]);
-        assert_eq!(listing(&[], "/work", Workdir::Leave), Vec::<String>::new());
+        assert_eq!(
+            listing(&[], "/work", Target::Fresh(Workdir::Make)),
+            ["work/ 755 7:8", "etc/hosts 644 0:0"]
+        );
+        assert_eq!(listing(&[], "/work", Target::Running), Vec::<String>::new());
     }
 
     #[test]

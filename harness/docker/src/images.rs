@@ -1,26 +1,22 @@
 //! Images: whether they are there, how they come to be there, and what is known of them.
 //!
-//! Owns: the choice between present, made, built and pulled, and the facts that starting needs.
+//! Owns: the choice between present, made, built and pulled.
 //! Must not: know how an image is made (`base`, `debian`, `build`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::{CreateContainerOptions, CreateImageOptionsBuilder};
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 use harness_core::ports::{ImageOrigin, PreparedImage, SandboxError};
 use harness_core::sandbox::{ImageSource, Runtime, SandboxSpec};
 use harness_core::task::FileData;
-use tar::EntryType;
 
 use crate::base::{self, BASE_IMAGES, BaseImage};
-use crate::config::{self, DiskQuota};
+use crate::config;
 use crate::errors::About;
-use crate::files::Workdir;
 use crate::provider::{DockerProvider, Shared};
 use crate::settings::PullPolicy;
-use crate::tarball::{self, Owner};
 
 /// Receives a line whenever making an image gets on.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -39,23 +35,6 @@ pub struct ImageStatus {
     pub size: u64,
     /// Whether it was made by the present recipe.
     pub current: bool,
-}
-
-/// What a user and folder mean in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ImageFacts {
-    /// The user's numbers.
-    pub(crate) owner: Owner,
-    /// Whether the workdir is there and theirs.
-    pub(crate) workdir: Workdir,
-}
-
-/// What facts are about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FactsKey {
-    image: String,
-    user: String,
-    workdir: String,
 }
 
 impl DockerProvider {
@@ -180,34 +159,6 @@ impl DockerProvider {
             }),
         }
     }
-
-    /// Returns what the spec's user and workdir mean in an image; looked up once.
-    pub(crate) async fn facts(
-        &self,
-        image: &PreparedImage,
-        spec: &SandboxSpec,
-    ) -> Result<ImageFacts, SandboxError> {
-        let key = FactsKey {
-            image: image.id.clone(),
-            user: spec.user.clone(),
-            workdir: spec.workdir.clone(),
-        };
-        let known = {
-            let facts = self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            facts.get(&key).copied()
-        };
-        if let Some(facts) = known
-            && self.shared.known_quota().is_some()
-        {
-            return Ok(facts);
-        }
-        let maker = self.shared.maker(&format!("facts of {}", image.id));
-        let _only_one = maker.lock().await;
-        let facts = self.shared.look_into(image, spec).await?;
-        let mut known = self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, facts);
-        Ok(facts)
-    }
 }
 
 /// An image that the daemon has.
@@ -252,123 +203,6 @@ impl Shared {
             recipe: labels.get(base::LABEL_RECIPE).cloned(),
         }))
     }
-
-    /// Makes a container that never runs and looks at what the image holds. Another process may sweep it away
-    /// meanwhile, since it belongs to no run; then it is made again.
-    async fn look_into(&self, image: &PreparedImage, spec: &SandboxSpec) -> Result<ImageFacts, SandboxError> {
-        let _slot = self.slot().await;
-        let mut tries = 3;
-        loop {
-            tries -= 1;
-            let id = self.create_probe(&image.id).await?;
-            let looked = self.look_at_user_and_workdir(&id, spec).await;
-            self.remove_container(&id).await?;
-            if tries == 0 || !matches!(looked, Err(SandboxError::Gone { .. })) {
-                return looked;
-            }
-        }
-    }
-
-    async fn create_probe(&self, image: &str) -> Result<String, SandboxError> {
-        if self.known_quota().is_none() {
-            let body = self.probe_body(image, DiskQuota::Supported);
-            if let Ok(created) = self
-                .docker
-                .create_container(None::<CreateContainerOptions>, body)
-                .await
-            {
-                self.set_quota(DiskQuota::Supported);
-                return Ok(created.id);
-            }
-        }
-        let quota = self.known_quota().unwrap_or(DiskQuota::Unsupported);
-        let body = self.probe_body(image, quota);
-        let created = self
-            .docker
-            .create_container(None::<CreateContainerOptions>, body)
-            .await;
-        let id = created
-            .map_err(|error| self.error(&error, "create a container", About::Image(image)))?
-            .id;
-        self.set_quota(quota);
-        Ok(id)
-    }
-
-    fn set_quota(&self, quota: DiskQuota) {
-        *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
-    }
-
-    fn probe_body(&self, image: &str, quota: DiskQuota) -> ContainerCreateBody {
-        ContainerCreateBody {
-            image: Some(image.to_owned()),
-            entrypoint: Some(vec!["/bin/sh".to_owned()]),
-            labels: Some(self.probe_labels()),
-            host_config: Some(HostConfig {
-                network_mode: Some("none".to_owned()),
-                storage_opt: config::storage_opt(quota, 1 << 30),
-                ..HostConfig::default()
-            }),
-            ..ContainerCreateBody::default()
-        }
-    }
-
-    async fn look_at_user_and_workdir(
-        &self,
-        container: &str,
-        spec: &SandboxSpec,
-    ) -> Result<ImageFacts, SandboxError> {
-        const LONGEST_PASSWD: usize = 1 << 20;
-        let passwd = match self
-            .beginning_of(container, "/etc/passwd", tarball::needed(LONGEST_PASSWD))
-            .await
-        {
-            Ok(bytes) => tarball::first_file(&bytes, LONGEST_PASSWD)
-                .map(|file| file.bytes)
-                .unwrap_or_default(),
-            Err(SandboxError::File { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let owner = owner_of(&spec.user, &String::from_utf8_lossy(&passwd)).ok_or_else(|| {
-            SandboxError::UnknownUser {
-                user: spec.user.clone(),
-            }
-        })?;
-        let workdir = match self.beginning_of(container, &spec.workdir, 1024).await {
-            Ok(bytes) if tarball::first_owner(&bytes) == Some((EntryType::Directory, owner)) => {
-                Workdir::Leave
-            }
-            Ok(_) | Err(SandboxError::File { .. }) if spec.workdir != "/" => Workdir::Make,
-            Ok(_) | Err(SandboxError::File { .. }) => Workdir::Leave,
-            Err(error) => return Err(error),
-        };
-        Ok(ImageFacts { owner, workdir })
-    }
-}
-
-/// Returns a user's numbers: `name`, `uid` or `uid:gid`, as the daemon reads them.
-fn owner_of(user: &str, passwd: &str) -> Option<Owner> {
-    let (name, group) = match user.split_once(':') {
-        Some((name, group)) => (name, Some(group.parse().ok()?)),
-        None => (user, None),
-    };
-    let number: Option<u64> = name.parse().ok();
-    let listed = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (listed_name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-        let owner = Owner {
-            uid: uid.parse().ok()?,
-            gid: gid.parse().ok()?,
-        };
-        (listed_name == name || number == Some(owner.uid)).then_some(owner)
-    });
-    let unlisted = number
-        .or((name == "root").then_some(0))
-        .map(|uid| Owner { uid, gid: 0 });
-    let owner = listed.or(unlisted)?;
-    Some(Owner {
-        gid: group.unwrap_or(owner.gid),
-        ..owner
-    })
 }
 
 fn has_tag(name: &str) -> bool {
@@ -379,26 +213,6 @@ fn has_tag(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pretty_assertions::assert_eq;
-
-    #[test]
-    fn users_are_found_as_the_daemon_finds_them() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nagent:x:1000:1001::/home/agent:/bin/sh\n";
-        let cases = [
-            ("agent", Some((1000, 1001))),
-            ("1000", Some((1000, 1001))),
-            ("1000:5", Some((1000, 5))),
-            ("7", Some((7, 0))),
-            ("root", Some((0, 0))),
-            ("nobody", None),
-            ("agent:staff", None),
-        ];
-        for (user, expected) in cases {
-            let expected = expected.map(|(uid, gid)| Owner { uid, gid });
-            assert_eq!(owner_of(user, passwd), expected, "{user}");
-        }
-        assert_eq!(owner_of("root", ""), Some(Owner::ROOT));
-    }
 
     #[test]
     fn a_port_is_not_a_tag() {

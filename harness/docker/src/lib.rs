@@ -10,6 +10,7 @@ mod debian;
 mod errors;
 mod events;
 mod exec;
+mod facts;
 mod files;
 mod gc;
 mod images;

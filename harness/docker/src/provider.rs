@@ -23,8 +23,8 @@ use tokio::task::JoinHandle;
 use crate::config::{self, ContainerPlan, DiskQuota};
 use crate::errors::{About, Failure, meaning};
 use crate::events::{self, Switchboard};
-use crate::files;
-use crate::images::{FactsKey, ImageFacts};
+use crate::facts::{FactsKey, ImageFacts};
+use crate::files::{self, Target};
 use crate::sandbox::DockerSandbox;
 use crate::settings::DockerSettings;
 
@@ -95,7 +95,12 @@ impl DockerProvider {
         let SandboxRequest { spec, image, .. } = request;
         config::check_supported(spec)?;
         let facts = self.facts(image, spec).await?;
-        let archive = files::pack(&request.files, &spec.workdir, facts.owner, facts.workdir)?;
+        let archive = files::pack(
+            &request.files,
+            &spec.workdir,
+            facts.owner,
+            Target::Fresh(facts.workdir),
+        )?;
         let shared = &self.shared;
         let quota = shared.known_quota().unwrap_or(DiskQuota::Unsupported);
         let body = config::container(ContainerPlan {

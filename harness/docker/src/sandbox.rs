@@ -17,7 +17,7 @@ use harness_core::units::Bytes;
 use crate::config::DiskQuota;
 use crate::errors::About;
 use crate::events::Ear;
-use crate::images::ImageFacts;
+use crate::facts::ImageFacts;
 use crate::provider::Shared;
 
 /// A running container.

@@ -704,6 +704,7 @@ fn settings_come_from_the_model_of_a_suite() {
         key: None,
         remote_name: Some("remote".into()),
         stream: true,
+        call_timeout: None,
         price: None,
     };
     let from = |spec| {

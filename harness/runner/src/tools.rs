@@ -14,10 +14,13 @@ use harness_core::text::{Capped, Captured, clean};
 use harness_core::tools::{EditCommand, Invocation, MAX_EDIT_FILE, apply, slice_lines};
 use harness_core::units::Bytes;
 
+use crate::attempt::setup::within;
 use crate::attempt::{Attempt, Break};
 
 /// How much of each stream of a tool call is kept at all; the rest is counted.
 const KEEP: Bytes = Bytes(1 << 20);
+/// How much longer than its time a command may take to be stopped.
+const EXEC_GRACE: Duration = Duration::from_mins(3);
 /// Uses bash where the image has it.
 const SHELL: &str = "if [ -x /bin/bash ]; then exec /bin/bash -c \"$0\"; else exec /bin/sh -c \"$0\"; fi";
 
@@ -78,7 +81,7 @@ impl Attempt {
             Invocation::Python { code } => self.python(code).await?,
             Invocation::ReadFile { path, offset, limit } => self.read_file(&path, offset, limit).await?,
             Invocation::Edit { path, command } => self.edit(&path, &command).await?,
-            Invocation::Canned { reply } => self.cap_text(reply),
+            Invocation::Canned { reply } => self.cap_text(&reply),
             Invocation::Score => Seeing::text(self.take_intermediate(true).await?),
             Invocation::Submit { .. } => Seeing::text(""),
         };
@@ -105,10 +108,10 @@ impl Attempt {
         Ok(serde_json::json!({"cut": cut.cut, "text": cut.text, "blob": blob}))
     }
 
-    fn cap_text(&self, text: String) -> Seeing {
+    fn cap_text(&self, text: &str) -> Seeing {
         let cap = usize::try_from(self.limits().tool_output.0).unwrap_or(usize::MAX);
         Seeing {
-            shown: Capped::new(&text, cap),
+            shown: Capped::new(text, cap),
             ..Seeing::text("")
         }
     }
@@ -146,10 +149,13 @@ impl Attempt {
                 "the task has no sandbox".to_owned(),
             ));
         };
-        sandbox
-            .exec(request)
-            .await
-            .map_err(|error| Break::sandbox(stage, &error))
+        within(
+            request.timeout + EXEC_GRACE,
+            "run a command",
+            sandbox.exec(request),
+        )
+        .await
+        .map_err(|error| Break::sandbox(stage, &error))
     }
 
     async fn run_and_show(&mut self, request: ExecRequest) -> Result<Seeing, Break> {
@@ -201,7 +207,7 @@ impl Attempt {
     async fn read_file(&mut self, path: &str, offset: usize, limit: usize) -> Result<Seeing, Break> {
         Ok(match self.load(path).await? {
             Err(problem) => problem,
-            Ok(text) => self.cap_text(slice_lines(&text, offset, limit)),
+            Ok(text) => self.cap_text(&slice_lines(&text, offset, limit)),
         })
     }
 

@@ -1,15 +1,21 @@
 //! One process at a time writes into a results folder.
 //!
-//! Owns: the lock and who holds it. Must not: wait.
+//! Owns: the lock and who holds it. Must not: wait for a holder.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use harness_core::ids::RunId;
 use harness_core::units::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+
+/// Somebody who only looks who holds the lock has it for some microseconds; so often is tried again before that
+/// counts as held.
+const TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// Who holds a results folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,21 +91,35 @@ impl ResultsLock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let read = file.read_to_string(&mut text);
-                return Err(LockError::Held {
-                    path: path.display().to_string(),
-                    holder: read.ok().and_then(|_| serde_json::from_str(&text).ok()),
-                });
+        let mut tries = 0;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if tries < TRIES => {
+                    tries += 1;
+                    std::thread::sleep(BETWEEN_TRIES);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(LockError::Held {
+                        path: path.display().to_string(),
+                        holder: read_holder(&mut file),
+                    });
+                }
+                Err(error) => return Err(failed(error.into())),
             }
-            Err(error) => return Err(failed(error.into())),
         }
         let text = serde_json::to_string(holder).map_err(|error| failed(error.into()))?;
         write_whole(&mut file, &text).map_err(failed)?;
         Ok(Self { file, path })
+    }
+
+    /// Returns who holds the lock of a results folder, as far as that can be seen. Changes nothing.
+    pub fn holder(results: &Path) -> Option<Holder> {
+        let mut file = File::open(results.join(".lock")).ok()?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => read_holder(&mut file),
+            Ok(()) | Err(_) => None,
+        }
     }
 
     /// Writes anew who holds the lock, for instance once the run is known.
@@ -111,6 +131,12 @@ impl ResultsLock {
                 source,
             })
     }
+}
+
+fn read_holder(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 fn write_whole(file: &mut File, text: &str) -> io::Result<()> {

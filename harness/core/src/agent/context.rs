@@ -87,7 +87,7 @@ impl Agent {
     }
 
     /// Puts a summary in the place of everything after the instructions.
-    pub(super) fn summarized(&mut self, reply: Reply) -> Step {
+    pub(super) fn summarized(&mut self, reply: &Reply) -> Step {
         let start = self.preamble();
         let text = reply.text.trim().to_owned();
         if text.is_empty() {

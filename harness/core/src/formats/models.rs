@@ -2,6 +2,8 @@
 //!
 //! Owns: their shape. Must not: read keys.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::file::{check_version, conclude, utf8};
@@ -56,6 +58,8 @@ record! {
         remote_name: optional Text,
         /// Whether replies are streamed.
         stream: optional bool,
+        /// The longest wait for one whole answer; ten minutes if left out.
+        call_timeout: optional Duration,
         /// Dollars for a million tokens; unknown if left out.
         price: optional PriceWire,
     }
@@ -138,6 +142,7 @@ pub(super) fn model(wire: &ModelWire, reader: &mut Reader<'_>) -> Option<ModelSp
         key,
         remote_name: wire.remote_name.as_ref().map(|at| at.value.0.clone()),
         stream: wire.stream.as_ref().is_none_or(|at| at.value),
+        call_timeout: wire.call_timeout.as_ref().map(|at| at.value),
         price: wire.price.as_ref().and_then(|at| at.price()),
     })
 }
@@ -219,6 +224,7 @@ pub fn complete_models(models: &mut [ModelSpec], library: &[ModelSpec], prices: 
             model.key = model.key.take().or_else(|| known.key.clone());
             model.remote_name = model.remote_name.take().or_else(|| known.remote_name.clone());
             model.stream &= known.stream;
+            model.call_timeout = model.call_timeout.or(known.call_timeout);
             model.price = model.price.or(known.price);
         }
         model.price = model

@@ -25,11 +25,10 @@ pub(super) fn allowed_tries(error: &ModelError, same_error: u32) -> u32 {
 pub(super) fn wait(seed: u64, trial: u32, tries: u32, asked: Option<Duration>) -> Duration {
     let parts: [&[u8]; 3] = [&seed.to_le_bytes(), &trial.to_le_bytes(), &tries.to_le_bytes()];
     let unit = (Digest::of_parts(parts).seed() >> 11) as f64 / (1_u64 << 53) as f64;
-    match asked {
-        Some(asked) => asked.min(LONGEST_ASKED).mul_f64(1.0 + 0.1 * unit),
-        None => {
-            let doubled = Duration::from_secs(1 << tries.saturating_sub(1).min(10)).min(LONGEST);
-            doubled.mul_f64(0.5 + 0.5 * unit)
-        }
+    if let Some(asked) = asked {
+        asked.min(LONGEST_ASKED).mul_f64(1.0 + 0.1 * unit)
+    } else {
+        let doubled = Duration::from_secs(1 << tries.saturating_sub(1).min(10)).min(LONGEST);
+        doubled.mul_f64(0.5 + 0.5 * unit)
     }
 }

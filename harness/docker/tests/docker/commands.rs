@@ -129,6 +129,8 @@ async fn the_agents_processes_have_no_capabilities_and_no_network() {
         let none = "0000000000000000";
         let expected = format!("CapInh:{none}CapPrm:{none}CapEff:{none}CapAmb:{none}NoNewPrivs:1lo");
         assert_eq!(ask(&*sandbox, sh(status)).await, expected);
+        let names = ask(&*sandbox, sh("hostname; grep -c localhost /etc/hosts; cat /etc/resolv.conf")).await;
+        assert_eq!(names, "sandbox\n2");
         // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, KILL 5.
         let bits = (1 << 0) | (1 << 1) | (1 << 3) | (1 << 5);
         let of_root = ask(&*sandbox, root("grep CapEff /proc/self/status")).await;

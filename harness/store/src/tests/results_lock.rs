@@ -31,7 +31,9 @@ fn the_second_learns_who_is_first() {
         "results/.lock is in use by process 42 (`harness run`, since 2026-01-01T12:00:00.000000Z), \
         wait for it or use another results folder"
     );
-    first.update(&holder("harness run", Some("run-7"))).unwrap();
+    let second = holder("harness run", Some("run-7"));
+    first.update(&second).unwrap();
+    assert_eq!(ResultsLock::holder(&folder), Some(second));
     assert_eq!(
         refused(),
         "results/.lock is in use by process 42 (`harness run` on run run-7, since 2026-01-01T12:00:00.000000Z), \
@@ -43,6 +45,7 @@ fn the_second_learns_who_is_first() {
         "results/.lock is in use by another process, wait for it or use another results folder"
     );
     drop(first);
+    assert_eq!(ResultsLock::holder(&folder), None);
     ResultsLock::acquire(&folder, &holder("harness gc", None)).unwrap();
 }
 
@@ -54,4 +57,12 @@ fn a_folder_that_cannot_be_locked_is_named() {
     let error = ResultsLock::acquire(&file, &holder("harness run", None)).unwrap_err();
     assert!(matches!(error, LockError::Io { .. }));
     assert!(error.to_string().contains("file/.lock: "), "{error}");
+}
+
+#[test]
+fn looking_creates_nothing() {
+    let results = tempfile::tempdir().unwrap();
+    let folder = results.path().join("results");
+    assert_eq!(ResultsLock::holder(&folder), None);
+    assert!(!folder.exists());
 }
