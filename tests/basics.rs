@@ -235,7 +235,8 @@ fn a_transcript_is_readable() {
     #5        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
           | Let me think.
     #6        [TIME]  user
-          | Your message had no tool call, so nothing happened. Nobody will answer it. Go on with the task by calling a tool; if you have finished, call `submit` with your answer. This was turn 1; you have 4 left.
+          | Your message had no tool call, so nothing happened. Nobody will answer it. Go on with the task by calling a tool; if you have finished, call `submit` with your answer.
+          | This was turn 1; you have 4 left.
     #7        [TIME]  turn 1: model called with 4 messages
     #8        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> submit {"answer":"blue"}
@@ -311,7 +312,8 @@ fn hostile_texts_are_shown_escaped() {
     #5        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
           | \u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31mred\u{d}\u{202e}evil
     #6        [TIME]  user
-          | Your message had no tool call, so nothing happened. Nobody will answer it. Go on with the task by calling a tool; if you have finished, call `submit` with your answer. This was turn 1; you have 4 left.
+          | Your message had no tool call, so nothing happened. Nobody will answer it. Go on with the task by calling a tool; if you have finished, call `submit` with your answer.
+          | This was turn 1; you have 4 left.
     #7        [TIME]  turn 1: model called with 4 messages
     #8        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> su\u{1b}[1mbmit {"answer":"\u001b[2J"}
