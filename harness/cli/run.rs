@@ -10,6 +10,7 @@ use harness_core::ids::{Digest, RunId};
 use harness_core::plan::{Plan, plan};
 use harness_core::ports::{Clock as _, EventStore as _, SandboxProvider, SweepScope};
 use harness_core::schedule::{Finish, Spend, TrialPast};
+use harness_core::suite::ReportFormat;
 use harness_report::{report_json, summary_table};
 use harness_runner::{Progress, RunEnding, RunInput, RunStop, phases_at_start};
 use harness_store::{DiskStore, Holder, LockError, ResultsLock, RunDir, Scrubber};
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         crate::print(&plan_view::describe(&planned, &loaded))?;
         return Ok(Exit::Clear);
     }
+    note_formats(&planned);
     let clients = clients(&planned.suite.models, &loaded.base)?;
     let results = &args.results.results;
     let mut lock = lock(results, COMMAND, None)?;
@@ -49,6 +51,17 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let ending = execute(Arc::new(planned), clients, &prepared).await?;
     let stored = run_dir::read(prepared.dir.clone())?;
     conclude(&stored, &ending, args.json)
+}
+
+/// Says which derived files a suite asks for that this version does not write.
+fn note_formats(planned: &Plan) {
+    let missing = |format: &ReportFormat| match format {
+        ReportFormat::Html | ReportFormat::Junit => true,
+        ReportFormat::Csv | ReportFormat::Json | ReportFormat::Markdown => false,
+    };
+    if planned.suite.report_formats.iter().any(missing) {
+        crate::warn("note: this version writes csv, json and markdown; html and junit are left out\n");
+    }
 }
 
 fn holder(command: &str, run: Option<RunId>) -> Holder {

@@ -209,7 +209,7 @@ impl Agent {
     /// Takes what was seen and returns what to log and what to do next.
     pub fn advance(&mut self, seen: Seen) -> Advance {
         let step = match (seen, self.setup.kind) {
-            (Seen::Stopped(limit), _) => stopped(limit, "the driver's clock".to_owned()),
+            (Seen::Stopped(limit), _) => stopped(limit, stopped_by(limit).to_owned()),
             (Seen::Begin, ScaffoldKind::Noop) => done(None),
             (Seen::Begin, ScaffoldKind::Oracle) if self.setup.oracle_script => Step::RunScript,
             (Seen::Begin, ScaffoldKind::Oracle) => done(self.setup.oracle_submit.clone()),
@@ -544,6 +544,16 @@ fn stopped(limit: LimitKind, detail: String) -> Step {
         submission: None,
         why: Why::Limit { limit, detail },
     })
+}
+
+/// Returns why the driver stopped the work, in words.
+fn stopped_by(limit: LimitKind) -> &'static str {
+    match limit {
+        LimitKind::Context => "the provider says that the conversation is too long",
+        LimitKind::Disk => "the disk of the sandbox is full",
+        LimitKind::Working | LimitKind::Wall => "the time is over",
+        LimitKind::Turns | LimitKind::Tokens | LimitKind::Cost => "nothing is left of it",
+    }
 }
 
 fn done(submission: Option<String>) -> Step {

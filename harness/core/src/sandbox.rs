@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::task::FileMap;
 use crate::units::Bytes;
 
+/// The user of a sandbox that names none. In an image without such a user it is number 1000, still not root.
+pub const DEFAULT_USER: &str = "agent";
+
 /// The container of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SandboxSpec {

@@ -24,7 +24,7 @@ mod calls;
 #[cfg(test)]
 mod tests;
 
-use breaker::{Breaker, Verdict};
+use breaker::{Breakers, Verdict};
 use calls::ModelGate;
 
 /// A trial's place in the plan.
@@ -298,7 +298,9 @@ enum Stopping {
 pub struct Scheduler {
     schedule: Schedule,
     books: Vec<Book>,
-    ready: [BTreeSet<TrialIndex>; 2],
+    ready: BTreeMap<Class, BTreeSet<TrialIndex>>,
+    /// The least that any trial of a class reserves: if not even that fits, its many trials need not be looked at.
+    least: BTreeMap<Class, Spend>,
     backoff: BTreeSet<(Duration, TrialIndex)>,
     running: BTreeSet<TrialIndex>,
     sandboxes: u32,
@@ -309,12 +311,15 @@ pub struct Scheduler {
     phase_started: bool,
     unsettled: Vec<u32>,
     blocked: Option<String>,
-    breaker: Breaker,
+    breakers: Breakers,
     stopping: Stopping,
     budget_spent: bool,
     finished: bool,
     woken_for: Option<Duration>,
 }
+
+/// What trials rely on: whether on sandboxes, and on which model.
+type Class = (bool, Option<usize>);
 
 /// How many trials are in which state; they add up to the plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -361,7 +366,8 @@ impl Scheduler {
             .collect();
         Self {
             books,
-            ready: [BTreeSet::new(), BTreeSet::new()],
+            ready: BTreeMap::new(),
+            least: least(&schedule.trials),
             backoff: BTreeSet::new(),
             running: BTreeSet::new(),
             sandboxes: 0,
@@ -372,7 +378,7 @@ impl Scheduler {
             phase_started: false,
             unsettled,
             blocked: None,
-            breaker: Breaker::new(schedule.retry.same_error),
+            breakers: Breakers::new(schedule.retry.same_error, schedule.models.len()),
             stopping: Stopping::No,
             budget_spent: false,
             finished: false,
@@ -387,9 +393,16 @@ impl Scheduler {
         if self.finished {
             return commands;
         }
+        // Calls free no slot and no budget: whether a further trial can start is asked only when it may have changed,
+        // since the answer takes long if many trials wait for the budget.
+        let of_a_call = matches!(
+            input,
+            Input::CallWanted { .. } | Input::CallDone { .. } | Input::CallFailed { .. }
+        );
         match input {
             Input::Begin => self.open_phase(&mut commands),
-            Input::Tick => {}
+            // Asked for again if it came early: whoever sent it has no other alarm set.
+            Input::Tick => self.woken_for = None,
             Input::CallWanted { trial, tokens } => self.call_wanted(trial, tokens),
             Input::CallDone { trial, tokens } => self.call_done(trial, tokens),
             Input::CallFailed { trial, error } => self.call_failed(trial, &error, &mut commands),
@@ -398,7 +411,7 @@ impl Scheduler {
             }
             Input::Interrupt => self.interrupt(&mut commands),
         }
-        self.advance(now, &mut commands);
+        self.advance(now, !of_a_call, &mut commands);
         commands
     }
 
@@ -424,21 +437,22 @@ impl Scheduler {
 
     /// Returns why trials that could run are waiting, in words, if they are.
     pub fn waiting_for(&self, now: Duration) -> Option<String> {
-        if let Some(text) = self.breaker.waiting_for(now) {
+        if let Some(text) = self.breakers.waiting_for(now) {
             return Some(text);
         }
         let calls: usize = self.gates.iter().map(ModelGate::waiting).sum();
         if calls > 0 {
             return Some(format!("{calls} for a slot of their model"));
         }
-        if self.ready.iter().all(BTreeSet::is_empty) {
+        if !self.any_ready() {
             let next = self.backoff.first().map(|(due, _)| due.saturating_sub(now));
             return next.map(|wait| format!("a retry in {}", crate::units::format_duration(wait)));
         }
         if self.running.len() >= self.schedule.max_trials as usize {
             return Some("a slot for a trial".to_owned());
         }
-        if !self.ready[1].is_empty() && self.sandboxes >= self.schedule.max_sandboxes {
+        let boxed = self.ready.iter().any(|(class, set)| class.0 && !set.is_empty());
+        if boxed && self.sandboxes >= self.schedule.max_sandboxes {
             return Some("a slot for a sandbox".to_owned());
         }
         Some("the run's budget".to_owned())
@@ -455,19 +469,21 @@ impl Scheduler {
         commands.push(Command::StartPhase(self.phase));
         for (index, needs) in self.schedule.trials.iter().enumerate() {
             if needs.phase == self.phase && self.books[index].state == State::Ready {
-                self.ready[usize::from(needs.sandbox)].insert(trial_index(index));
+                let class = (needs.sandbox, needs.model);
+                self.ready.entry(class).or_default().insert(trial_index(index));
             }
         }
     }
 
-    fn advance(&mut self, now: Duration, commands: &mut Vec<Command>) {
+    fn advance(&mut self, now: Duration, freed: bool, commands: &mut Vec<Command>) {
         self.check_deadline(now, commands);
-        self.take_due(now);
+        let due = self.take_due(now);
+        let admitting = freed || due || self.breakers.any_open();
         for gate in &mut self.gates {
             gate.grant(now, commands);
         }
         loop {
-            if self.stopping == Stopping::No && !self.budget_spent {
+            if admitting && self.stopping == Stopping::No && !self.budget_spent {
                 self.start_trials(now, commands);
             }
             let phase = self.phase;
@@ -512,28 +528,44 @@ impl Scheduler {
                 why: SkipReason::Budget,
             });
         }
-        self.ready = [BTreeSet::new(), BTreeSet::new()];
+        self.ready.clear();
         self.backoff.clear();
     }
 
-    fn take_due(&mut self, now: Duration) {
+    /// Makes the trials ready whose wait is over; returns whether there were any.
+    fn take_due(&mut self, now: Duration) -> bool {
+        let mut any = false;
         while let Some((due, trial)) = self.backoff.first().copied() {
             if due > now {
                 break;
             }
             self.backoff.remove(&(due, trial));
             self.books[trial.at()].state = State::Ready;
-            self.ready[usize::from(self.schedule.trials[trial.at()].sandbox)].insert(trial);
+            let class = self.class(trial);
+            self.ready.entry(class).or_default().insert(trial);
+            any = true;
         }
+        any
+    }
+
+    fn class(&self, trial: TrialIndex) -> Class {
+        let needs = &self.schedule.trials[trial.at()];
+        (needs.sandbox, needs.model)
+    }
+
+    fn any_ready(&self) -> bool {
+        self.ready.values().any(|set| !set.is_empty())
     }
 
     fn start_trials(&mut self, now: Duration, commands: &mut Vec<Command>) {
-        let room = self.breaker.room(now, self.running.len());
-        let max = (self.schedule.max_trials as usize).min(room);
-        while self.running.len() < max {
-            let Some(trial) = self.next_trial() else { break };
+        while self.running.len() < self.schedule.max_trials as usize {
+            let Some(trial) = self.next_trial(now) else { break };
+            let class = self.class(trial);
+            if let Some(set) = self.ready.get_mut(&class) {
+                set.remove(&trial);
+            }
+            self.breakers.started(class);
             let needs = &self.schedule.trials[trial.at()];
-            self.ready[usize::from(needs.sandbox)].remove(&trial);
             self.sandboxes += u32::from(needs.sandbox);
             self.reserved = self.reserved + needs.reserve;
             self.running.insert(trial);
@@ -545,25 +577,25 @@ impl Scheduler {
                 number: book.attempts,
             });
         }
-        let waiting = self.ready.iter().any(|set| !set.is_empty());
-        if self.running.is_empty() && self.backoff.is_empty() && waiting && room > 0 && max > 0 {
+        let held = |(class, set): (&Class, &BTreeSet<_>)| !set.is_empty() && !self.breakers.room(now, *class);
+        let held = self.ready.iter().any(held);
+        if self.running.is_empty() && self.backoff.is_empty() && self.any_ready() && !held {
             // Nothing runs, nothing will free anything, and nothing fits: the budget is spent.
             self.spend_budget(commands);
         }
     }
 
-    fn next_trial(&self) -> Option<TrialIndex> {
-        let plain = self.ready[0].iter();
-        let boxed: &BTreeSet<TrialIndex> = &self.ready[1];
+    fn next_trial(&self, now: Duration) -> Option<TrialIndex> {
         let free = self.sandboxes < self.schedule.max_sandboxes;
-        if self.schedule.budget_tokens.is_none() && self.schedule.budget_cost.is_none() {
-            let boxed = if free { boxed.first() } else { None };
-            return plain.min().into_iter().chain(boxed).min().copied();
-        }
-        let fits = |trial: &&TrialIndex| self.fits(self.schedule.trials[trial.at()].reserve);
-        let plain = self.ready[0].iter().find(fits);
-        let boxed = if free { boxed.iter().find(fits) } else { None };
-        plain.into_iter().chain(boxed).min().copied()
+        let unlimited = self.schedule.budget_tokens.is_none() && self.schedule.budget_cost.is_none();
+        let fits = |trial: &&TrialIndex| unlimited || self.fits(self.schedule.trials[trial.at()].reserve);
+        self.ready
+            .iter()
+            .filter(|(class, _)| (free || !class.0) && self.breakers.room(now, **class))
+            .filter(|(class, _)| unlimited || self.fits(self.least.get(class).copied().unwrap_or_default()))
+            .filter_map(|(_, set)| set.iter().find(fits))
+            .min()
+            .copied()
     }
 
     fn fits(&self, reserve: Spend) -> bool {
@@ -633,14 +665,15 @@ impl Scheduler {
         let needs = &self.schedule.trials[trial.at()];
         self.sandboxes -= u32::from(needs.sandbox);
         self.reserved = self.reserved.minus(needs.reserve);
+        self.breakers.ended((needs.sandbox, needs.model));
         self.schedule.spent = self.schedule.spent + spent;
         self.call_errors.remove(&trial);
         if let Some(gate) = self.gate(trial) {
-            gate.forget(trial);
+            gate.release(trial, Tokens::ZERO);
         }
         let then = match ending {
             Ending::Settled => {
-                self.breaker.works();
+                self.breakers.works(self.class(trial));
                 self.close(trial, State::Closed);
                 Then::Settled
             }
@@ -665,10 +698,16 @@ impl Scheduler {
     }
 
     fn void(&mut self, now: Duration, trial: TrialIndex, fault: Fault, error: &str, scope: Scope) -> Then {
-        let left = self.unsettled.get(self.phase).copied().unwrap_or(1);
+        let (class, by_hand) = (self.class(trial), fault == Fault::Operator);
+        let left = if scope == Scope::Environment || by_hand {
+            self.left_like(class)
+        } else {
+            0
+        };
         let verdict = self
-            .breaker
-            .fails(now, trial, error, scope, (fault == Fault::Operator, left));
+            .breakers
+            .of(class, fault)
+            .fails(now, trial, error, scope, (by_hand, left));
         match verdict {
             Verdict::Halt => {
                 self.stopping = Stopping::Halted;
@@ -708,6 +747,18 @@ impl Scheduler {
         }
         let wait = backoff::wait(self.schedule.seed, trial.0, self.books[trial.at()].voids, None);
         self.retry(now, trial, wait)
+    }
+
+    /// Counts the trials of the phase that rely on the same and are not settled, as far as the breaker asks.
+    fn left_like(&self, class: Class) -> u32 {
+        let alike = |(index, needs): &(usize, &TrialNeeds)| {
+            needs.phase == self.phase
+                && (needs.sandbox, needs.model) == class
+                && !matches!(self.books[*index].state, State::Closed | State::Open)
+        };
+        let trials = self.schedule.trials.iter().enumerate();
+        let enough = self.schedule.retry.same_error as usize;
+        u32::try_from(trials.filter(alike).take(enough).count()).unwrap_or(u32::MAX)
     }
 
     fn retry(&mut self, now: Duration, trial: TrialIndex, after: Duration) -> Then {
@@ -786,10 +837,7 @@ impl Scheduler {
         }
         let backoff = self.backoff.first().map(|(due, _)| *due);
         let deadline = self.schedule.deadline.filter(|_| !self.budget_spent);
-        let breaker = self
-            .breaker
-            .wakes_at()
-            .filter(|_| self.ready.iter().any(|set| !set.is_empty()));
+        let breaker = self.breakers.wakes_at(now).filter(|_| self.any_ready());
         let calls = self.gates.iter().filter_map(|gate| gate.wakes_at(now)).min();
         let next = [backoff, deadline, breaker, calls]
             .into_iter()
@@ -803,6 +851,16 @@ impl Scheduler {
             commands.push(Command::Wake(at));
         }
     }
+}
+
+fn least(trials: &[TrialNeeds]) -> BTreeMap<Class, Spend> {
+    let mut least: BTreeMap<Class, Spend> = BTreeMap::new();
+    for needs in trials {
+        let entry = least.entry((needs.sandbox, needs.model)).or_insert(needs.reserve);
+        entry.tokens = entry.tokens.min(needs.reserve.tokens);
+        entry.cost = entry.cost.min(needs.reserve.cost);
+    }
+    least
 }
 
 fn trial_index(index: usize) -> TrialIndex {

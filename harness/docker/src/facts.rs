@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::CreateContainerOptions;
 use harness_core::ports::{PreparedImage, SandboxError};
-use harness_core::sandbox::SandboxSpec;
+use harness_core::sandbox::{DEFAULT_USER, SandboxSpec};
 use tar::EntryType;
 
 use crate::config::{self, DiskQuota};
@@ -23,7 +23,12 @@ pub(crate) struct ImageFacts {
     pub(crate) owner: Owner,
     /// Whether the workdir is there and theirs.
     pub(crate) workdir: Workdir,
+    /// Whether the image lists the user, so that the daemon knows the name.
+    pub(crate) listed: bool,
 }
+
+/// The numbers of the default user in an image that does not list it.
+const UNLISTED: Owner = Owner { uid: 1000, gid: 1000 };
 
 /// What facts are about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,9 +149,14 @@ impl Shared {
             .first_file(container, "/etc/passwd")
             .await?
             .unwrap_or_default();
-        let owner = owner_of(&spec.user, &passwd).ok_or_else(|| SandboxError::UnknownUser {
-            user: spec.user.clone(),
-        })?;
+        let found = owner_of(&spec.user, &passwd);
+        // Images from elsewhere know nothing of our default user; its number serves as well.
+        let unlisted = (spec.user == DEFAULT_USER).then_some(UNLISTED);
+        let owner = found
+            .or(unlisted)
+            .ok_or_else(|| SandboxError::UnknownUser {
+                user: spec.user.clone(),
+            })?;
         let workdir = match self.beginning_of(container, &spec.workdir, 1024).await {
             Ok(bytes) if tarball::first_owner(&bytes) == Some((EntryType::Directory, owner)) => {
                 Workdir::Leave
@@ -155,7 +165,8 @@ impl Shared {
             Ok(_) | Err(SandboxError::File { .. }) => Workdir::Leave,
             Err(error) => return Err(error),
         };
-        Ok(ImageFacts { owner, workdir })
+        let listed = found.is_some();
+        Ok(ImageFacts { owner, workdir, listed })
     }
 }
 

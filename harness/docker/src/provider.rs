@@ -130,7 +130,11 @@ impl DockerProvider {
             id,
             image: image.id.clone(),
             runtime: spec.runtime.name(),
-            user: spec.user.clone(),
+            user: if facts.listed {
+                spec.user.clone()
+            } else {
+                format!("{}:{}", facts.owner.uid, facts.owner.gid)
+            },
             workdir: spec.workdir.clone(),
             disk: spec.resources.disk,
             quota,

@@ -24,18 +24,18 @@ use harness_core::text::Capped;
 use harness_core::units::Usd;
 use tokio::sync::Mutex;
 
-use crate::dispatcher::RunContext;
+use crate::context::RunContext;
 use crate::journal::Journal;
 use crate::link::Link;
 
 mod judge;
 mod model;
 mod scoring;
-mod setup;
+pub(crate) mod setup;
 mod solve;
 
 /// How long the removal of a sandbox may take before it is left to the next sweep.
-const TEARDOWN: Duration = Duration::from_secs(60);
+pub(crate) const TEARDOWN: Duration = Duration::from_mins(1);
 
 /// What the dispatcher learns about an attempt.
 #[derive(Debug)]
@@ -51,10 +51,30 @@ pub(crate) struct AttemptReport {
     pub(crate) malformed_calls: u32,
     pub(crate) working: Duration,
     pub(crate) wall: Duration,
-    pub(crate) log: Result<LogSeal, StoreError>,
+    /// `None` if nobody is left who could have sealed it.
+    pub(crate) log: Result<Option<LogSeal>, StoreError>,
 }
 
 impl AttemptReport {
+    /// The report of an attempt whose driver can't give one.
+    pub(crate) fn lost(trial: TrialIndex, attempt: AttemptId, why: &str) -> Self {
+        let (outcome, ending, _) = conclude(Err(Break::harness(Stage::Solve, "panic", why.to_owned())));
+        Self {
+            trial,
+            attempt,
+            outcome,
+            ending,
+            usage: Usage::default(),
+            judge_usage: Usage::default(),
+            cost: None,
+            turns: 0,
+            malformed_calls: 0,
+            working: Duration::ZERO,
+            wall: Duration::ZERO,
+            log: Ok(None),
+        }
+    }
+
     pub(crate) fn spent(&self) -> Spend {
         Spend {
             tokens: self.usage.total() + self.judge_usage.total(),
@@ -116,7 +136,7 @@ impl Break {
 }
 
 /// The sandbox of an attempt, where teardown finds it whatever happened.
-type Held = Arc<Mutex<Option<Box<dyn Sandbox>>>>;
+pub(crate) type Held = Arc<Mutex<Option<Box<dyn Sandbox>>>>;
 
 /// What the stages of one attempt share.
 pub(crate) struct Attempt {
@@ -130,6 +150,7 @@ pub(crate) struct Attempt {
     pub(crate) judge_cost: Option<Usd>,
     pub(crate) agent: Option<Agent>,
     pub(crate) artifacts: Vec<PutFile>,
+    at: Stage,
 }
 
 impl Attempt {
@@ -145,6 +166,7 @@ impl Attempt {
             judge_cost: Some(Usd::ZERO),
             agent: None,
             artifacts: Vec::new(),
+            at: Stage::Setup,
         }
     }
 
@@ -161,7 +183,8 @@ impl Attempt {
         &self.context.plan.limits[trial.task][trial.scaffold]
     }
 
-    pub(crate) fn stage(&mut self, stage: Stage) -> Result<(), StoreError> {
+    fn stage(&mut self, stage: Stage) -> Result<(), StoreError> {
+        self.at = stage;
         self.journal.append(&AttemptEvent::StageStarted { stage })
     }
 
@@ -227,23 +250,41 @@ impl Attempt {
         })
     }
 
+    /// Removes the sandbox, whatever can or can't be logged.
     async fn tear_down(&mut self) -> Result<(), StoreError> {
-        let sandbox = self.held.lock().await.take();
-        let Some(sandbox) = sandbox else { return Ok(()) };
-        self.stage(Stage::Teardown)?;
-        let note = match tokio::time::timeout(TEARDOWN, sandbox.stop()).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => format!("the sandbox was not removed and is left to the next sweep: {error}"),
-            Err(_) => "the sandbox was not removed within a minute and is left to the next sweep".to_owned(),
-        };
-        tracing::warn!(attempt = %self.id, "{note}");
-        self.journal.append(&AttemptEvent::Noted { text: note })
+        if self.held.lock().await.is_none() {
+            return Ok(());
+        }
+        let begun = self.stage(Stage::Teardown);
+        let note = remove(&self.held).await;
+        begun?;
+        match note {
+            None => Ok(()),
+            Some(text) => self.journal.append(&AttemptEvent::Noted { text }),
+        }
     }
 }
 
-/// Removes the sandbox of an attempt that has no log.
-pub(crate) async fn tear_down_quietly(attempt: &Attempt) {
-    setup::discard(attempt).await;
+/// Removes a sandbox; returns what is worth a note. It stays held until it is gone: if this is dropped in between,
+/// teardown does it again.
+pub(crate) async fn remove(held: &Held) -> Option<String> {
+    let mut guard = held.lock().await;
+    let sandbox = guard.as_deref()?;
+    let id = sandbox.info().id;
+    let stopped = AssertUnwindSafe(tokio::time::timeout(TEARDOWN, sandbox.stop())).catch_unwind();
+    let why = match stopped.await {
+        Ok(Ok(Ok(()))) => None,
+        Ok(Ok(Err(error))) => Some(error.to_string()),
+        Ok(Err(_)) => Some("no answer within a minute".to_owned()),
+        Err(_) => Some("our program panicked".to_owned()),
+    };
+    *guard = None;
+    let note = format!(
+        "sandbox {id} was not removed and is left to the next sweep: {}",
+        why?
+    );
+    tracing::warn!("{note}");
+    Some(note)
 }
 
 /// Runs one attempt to its end. Never panics and never returns early: what goes wrong is in the report.
@@ -256,20 +297,19 @@ pub(crate) async fn drive(mut attempt: Attempt) -> AttemptReport {
             by = cancel.cancelled() => Err(Break::Cancelled(by)),
         }
     };
-    let ended = AssertUnwindSafe(stages)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            Err(Break::harness(
-                Stage::Solve,
-                "panic",
-                format!("our program panicked: {text}"),
-            ))
-        });
+    let ended = AssertUnwindSafe(stages).catch_unwind().await;
+    let at = attempt.at;
+    let ended = ended.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(Break::harness(
+            at,
+            "panic",
+            format!("our program panicked: {text}"),
+        ))
+    });
     let (outcome, ending, mut failed) = conclude(ended);
     failed = failed.or(attempt.tear_down().await.err());
     let (working, wall) = (attempt.journal.working(), attempt.journal.wall());
@@ -298,7 +338,7 @@ pub(crate) async fn drive(mut attempt: Attempt) -> AttemptReport {
         wall,
         log: match failed {
             Some(error) => Err(error),
-            None => attempt.journal.finish(),
+            None => attempt.journal.finish().map(Some),
         },
     }
 }

@@ -4,13 +4,16 @@
 //! Must not: know Docker, HTTP or files, or decide what the scheduler and the agent decide.
 
 mod attempt;
+mod context;
 mod dispatcher;
 mod journal;
 mod link;
+mod prepare;
 mod progress;
 mod rescore;
 mod tools;
 
-pub use dispatcher::{RunEnding, RunInput, RunStop, phases_at_start, run};
-pub use progress::{PhaseProgress, Progress};
+pub use context::RunInput;
+pub use dispatcher::{RunEnding, RunStop, run};
+pub use progress::{PhaseProgress, Progress, phases_at_start};
 pub use rescore::{RescoreInput, rescore_attempt};

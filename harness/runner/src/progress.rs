@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use harness_core::ids::PhaseId;
 use harness_core::model::Usage;
+use harness_core::plan::Plan;
+use harness_core::suite::PhaseSpec;
 use harness_core::units::Usd;
 
 /// A view of a running run; made anew several times a second.
@@ -64,4 +66,24 @@ impl Progress {
         let each = self.elapsed.as_secs_f64() / f64::from(self.settled_here);
         Some(Duration::from_secs_f64(each * f64::from(total - done)))
     }
+}
+
+/// Returns the views of the phases before anything ran.
+pub fn phases_at_start(plan: &Plan) -> Vec<PhaseProgress> {
+    let count = |at| trials_of(plan, at);
+    let view = |(at, phase): (usize, &PhaseSpec)| PhaseProgress {
+        id: phase.id.clone(),
+        done: 0,
+        total: count(at),
+        successes: 0,
+        scored: 0,
+        void: 0,
+    };
+    plan.phases.iter().enumerate().map(view).collect()
+}
+
+/// Counts the trials of a phase.
+pub(crate) fn trials_of(plan: &Plan, phase: usize) -> u32 {
+    let trials = plan.trials.iter().filter(|trial| trial.phase == phase);
+    u32::try_from(trials.count()).unwrap_or(u32::MAX)
 }

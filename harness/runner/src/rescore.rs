@@ -1,11 +1,13 @@
 //! Scores an attempt again from what is stored, without a new attempt.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness_core::event::{AttemptEvent, RunEvent};
+use harness_core::event::{AttemptEvent, CallThen, RunEvent};
 use harness_core::ids::{AttemptId, Digest};
+use harness_core::model::Transience;
 use harness_core::outcome::Stage;
 use harness_core::ports::{AttemptLog, EventStore, Later, LogSeal, PutFile, SandboxError, StoreError};
 use harness_core::schedule::TrialIndex;
@@ -13,11 +15,15 @@ use harness_core::score::{ScoreResult, Unscored};
 use harness_core::scoring::{Part, parts, unscored};
 use harness_core::task::{FileData, ScorePlace};
 use harness_core::units::Moment;
+use tokio::sync::mpsc;
 
-use crate::attempt::{Attempt, Break, tear_down_quietly};
-use crate::dispatcher::{RunContext, RunInput};
+use crate::attempt::{Attempt, Break, remove};
+use crate::context::{RunContext, RunInput};
 use crate::journal::Journal;
-use crate::link::{Cancel, Link};
+use crate::link::{Cancel, Link, Told};
+
+/// How often a judge is called.
+const TRIES: u32 = 5;
 
 /// What an attempt left behind.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +102,7 @@ pub async fn rescore_attempt(
     }
     let context = Arc::new(RunContext::new(input, images));
     let index = TrialIndex(u32::try_from(trial).unwrap_or(u32::MAX));
-    let (to_dispatcher, _nobody) = tokio::sync::mpsc::unbounded_channel();
+    let (to_dispatcher, asked) = mpsc::unbounded_channel();
     let link = Link {
         trial: index,
         to_dispatcher,
@@ -104,13 +110,35 @@ pub async fn rescore_attempt(
     };
     let journal = Journal::new(Box::new(Nowhere), Arc::new(Nowhere), Arc::clone(&input.clock));
     let mut attempt = Attempt::new(context, attempt, link, journal);
-    let scored = score_again(&mut attempt, left, place(ScorePlace::Same)).await;
-    tear_down_quietly(&attempt).await;
+    let scored = tokio::select! {
+        scored = score_again(&mut attempt, left, place(ScorePlace::Same)) => scored,
+        never = answer_calls(asked) => match never {},
+    };
+    remove(&attempt.held).await;
     scored.map_err(|stopped| match stopped {
         Break::Void { evidence, .. } => evidence,
         Break::Store(error) => error.to_string(),
         Break::Cancelled(_) => "it was stopped".to_owned(),
     })
+}
+
+/// Answers failed calls of judges, since no scheduler runs here: a few tries with growing waits.
+async fn answer_calls(mut asked: mpsc::UnboundedReceiver<Told>) -> Infallible {
+    let mut tries = 0;
+    while let Some(told) = asked.recv().await {
+        if let Told::CallFailed { error, then, .. } = told {
+            tries += 1;
+            let after = error.retry_after().unwrap_or(Duration::from_secs(1 << tries));
+            let again = error.transience() == Transience::Transient && tries < TRIES;
+            let answer = if again {
+                CallThen::Retry { after }
+            } else {
+                CallThen::GiveUp
+            };
+            let _ = then.send(answer);
+        }
+    }
+    std::future::pending().await
 }
 
 fn covers(artifacts: &[String], left: &RescoreInput) -> bool {

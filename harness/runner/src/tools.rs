@@ -14,10 +14,13 @@ use harness_core::text::{Capped, Captured, clean};
 use harness_core::tools::{EditCommand, Invocation, MAX_EDIT_FILE, apply, slice_lines};
 use harness_core::units::Bytes;
 
+use crate::attempt::setup::within;
 use crate::attempt::{Attempt, Break};
 
 /// How much of each stream of a tool call is kept at all; the rest is counted.
 const KEEP: Bytes = Bytes(1 << 20);
+/// How much longer than its time a command may take to be stopped.
+const EXEC_GRACE: Duration = Duration::from_mins(3);
 /// Uses bash where the image has it.
 const SHELL: &str = "if [ -x /bin/bash ]; then exec /bin/bash -c \"$0\"; else exec /bin/sh -c \"$0\"; fi";
 
@@ -146,10 +149,13 @@ impl Attempt {
                 "the task has no sandbox".to_owned(),
             ));
         };
-        sandbox
-            .exec(request)
-            .await
-            .map_err(|error| Break::sandbox(stage, &error))
+        within(
+            request.timeout + EXEC_GRACE,
+            "run a command",
+            sandbox.exec(request),
+        )
+        .await
+        .map_err(|error| Break::sandbox(stage, &error))
     }
 
     async fn run_and_show(&mut self, request: ExecRequest) -> Result<Seeing, Break> {

@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     let run = folder.file_name().unwrap_or_default().to_string_lossy();
-    println!("next: harness transcript {run} TRIAL, with a trial out of trials.csv");
+    println!("next: cargo run --quiet -- transcript {run} TRIAL, with the name of a trial");
     Ok(())
 }
 

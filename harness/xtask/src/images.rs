@@ -24,10 +24,10 @@ pub(crate) fn provide(harness: &Path, engine: &mut Engine) -> Result<()> {
         }
     }
     if missing.is_empty() {
-        println!("base images are there: {}", BASE_IMAGES.join(", "));
+        eprintln!("base images are there: {}", BASE_IMAGES.join(", "));
         return Ok(());
     }
-    println!("base images are missing: {}", missing.join(", "));
+    eprintln!("base images are missing: {}", missing.join(", "));
     provide_tools()?;
     let mut build = Command::new(harness);
     workshop::succeed(build.args(["images", "build"]))
@@ -54,7 +54,7 @@ fn provide_tools() -> Result<()> {
     ] {
         let mut command = Command::new("apt-get");
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        println!("running `{}`", workshop::show(&command));
+        eprintln!("running `{}`", workshop::show(&command));
         workshop::succeed(&mut command)?;
     }
     Ok(())

@@ -417,7 +417,7 @@ fn env(wire: Option<&At<Keyed<String>>>, reader: &mut Reader<'_>) -> BTreeMap<St
 
 fn user(wire: Option<&At<Text>>, reader: &mut Reader<'_>) -> String {
     let Some(user) = wire else {
-        return "agent".to_owned();
+        return crate::sandbox::DEFAULT_USER.to_owned();
     };
     let name = user.value.0.as_str();
     if !name

@@ -3,16 +3,129 @@
 //! When several different trials in a row end in the same error of the environment, new trials are held back: after
 //! a growing wait a single one probes. Trials that met the breakage get another attempt that does not count against
 //! them. If no probe works, or the error is one that only a person can repair, the run halts and can be continued.
+//!
+//! Sandboxes and each model have a breaker of their own: trials that do not rely on what is broken go on, and that
+//! they work says nothing about it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Scope, TrialIndex};
+use super::{Class, Scope, TrialIndex};
+use crate::outcome::Fault;
 use crate::units::format_duration;
 
 /// Probes before the run halts: waits of 1, 2, 4, ... 60 s, about four minutes in all.
 const PROBES: u32 = 9;
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// One breaker for everything that trials rely on.
+#[derive(Debug)]
+pub(super) struct Breakers {
+    sandboxes: Fuse,
+    models: Vec<Fuse>,
+    other: Fuse,
+}
+
+/// A breaker and how many running trials rely on what it watches.
+#[derive(Debug)]
+struct Fuse {
+    breaker: Breaker,
+    running: usize,
+}
+
+impl Fuse {
+    fn new(threshold: u32) -> Self {
+        Self {
+            breaker: Breaker::new(threshold),
+            running: 0,
+        }
+    }
+
+    fn room(&self, now: Duration) -> bool {
+        self.breaker.room(now, self.running) > self.running
+    }
+}
+
+impl Breakers {
+    pub(super) fn new(threshold: u32, models: usize) -> Self {
+        Self {
+            sandboxes: Fuse::new(threshold),
+            models: (0..models).map(|_| Fuse::new(threshold)).collect(),
+            other: Fuse::new(threshold),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Fuse> {
+        [&self.sandboxes, &self.other].into_iter().chain(&self.models)
+    }
+
+    /// The breakers that watch what trials of a class rely on.
+    fn watching(&self, (sandbox, model): Class) -> impl Iterator<Item = &Fuse> {
+        let model = model.and_then(|model| self.models.get(model));
+        let other = (!sandbox && model.is_none()).then_some(&self.other);
+        sandbox
+            .then_some(&self.sandboxes)
+            .into_iter()
+            .chain(model)
+            .chain(other)
+    }
+
+    fn watching_mut(&mut self, (sandbox, model): Class) -> impl Iterator<Item = &mut Fuse> {
+        let model = model.and_then(|model| self.models.get_mut(model));
+        let other = (!sandbox && model.is_none()).then_some(&mut self.other);
+        sandbox
+            .then_some(&mut self.sandboxes)
+            .into_iter()
+            .chain(model)
+            .chain(other)
+    }
+
+    /// The breaker that a void ending of a trial of this class concerns.
+    pub(super) fn of(&mut self, (sandbox, model): Class, fault: Fault) -> &mut Breaker {
+        let own = model.and_then(|model| self.models.get_mut(model));
+        let fuse = match own {
+            Some(own) if fault != Fault::Sandbox => own,
+            _ if sandbox => &mut self.sandboxes,
+            Some(own) => own,
+            None => &mut self.other,
+        };
+        &mut fuse.breaker
+    }
+
+    /// Returns whether one more trial of a class may run.
+    pub(super) fn room(&self, now: Duration, class: Class) -> bool {
+        self.watching(class).all(|fuse| fuse.room(now))
+    }
+
+    pub(super) fn started(&mut self, class: Class) {
+        self.watching_mut(class).for_each(|fuse| fuse.running += 1);
+    }
+
+    pub(super) fn ended(&mut self, class: Class) {
+        self.watching_mut(class)
+            .for_each(|fuse| fuse.running = fuse.running.saturating_sub(1));
+    }
+
+    /// A trial of a class ended by the model's doing: what it relies on works.
+    pub(super) fn works(&mut self, class: Class) {
+        self.watching_mut(class).for_each(|fuse| fuse.breaker.works());
+    }
+
+    /// Returns whether any trial is or was just held back.
+    pub(super) fn any_open(&self) -> bool {
+        self.all().any(|fuse| fuse.breaker.closed_until.is_some())
+    }
+
+    /// Returns when the next probe is due.
+    pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
+        let times = self.all().filter_map(|fuse| fuse.breaker.closed_until);
+        times.filter(|at| *at > now).min()
+    }
+
+    pub(super) fn waiting_for(&self, now: Duration) -> Option<String> {
+        self.all().find_map(|fuse| fuse.breaker.waiting_for(now))
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -38,7 +151,7 @@ pub(super) enum Verdict {
 }
 
 impl Breaker {
-    pub(super) fn new(threshold: u32) -> Self {
+    fn new(threshold: u32) -> Self {
         Self {
             threshold: threshold.max(1),
             error: String::new(),
@@ -49,7 +162,7 @@ impl Breaker {
     }
 
     /// An attempt ended by the model's doing: the environment works.
-    pub(super) fn works(&mut self) {
+    fn works(&mut self) {
         self.error.clear();
         self.trials.clear();
         self.failed_probes = 0;
@@ -98,7 +211,7 @@ impl Breaker {
     }
 
     /// Returns how many trials may run at once.
-    pub(super) fn room(&self, now: Duration, running: usize) -> usize {
+    fn room(&self, now: Duration, running: usize) -> usize {
         match self.closed_until {
             None => usize::MAX,
             Some(until) if now < until => 0,
@@ -106,11 +219,7 @@ impl Breaker {
         }
     }
 
-    pub(super) fn wakes_at(&self) -> Option<Duration> {
-        self.closed_until
-    }
-
-    pub(super) fn waiting_for(&self, now: Duration) -> Option<String> {
+    fn waiting_for(&self, now: Duration) -> Option<String> {
         let until = self.closed_until?;
         let wait = format_duration(until.saturating_sub(now));
         Some(format!(

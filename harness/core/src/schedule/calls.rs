@@ -36,16 +36,12 @@ impl ModelGate {
         self.queue.len()
     }
 
-    /// A call ended: what it did not use is given back.
+    /// A call ended, or nobody waits for it any more: what it did not use is given back.
     pub(super) fn release(&mut self, trial: TrialIndex, used: Tokens) {
-        if let Some(taken) = self.in_flight.remove(&trial) {
-            self.bucket += taken as f64 - used.0 as f64;
+        match self.in_flight.remove(&trial) {
+            Some(taken) => self.bucket += taken as f64 - used.0 as f64,
+            None => self.queue.retain(|(waiting, _)| *waiting != trial),
         }
-    }
-
-    pub(super) fn forget(&mut self, trial: TrialIndex) {
-        self.release(trial, Tokens::ZERO);
-        self.queue.retain(|(waiting, _)| *waiting != trial);
     }
 
     pub(super) fn grant(&mut self, now: Duration, commands: &mut Vec<Command>) {

@@ -278,6 +278,84 @@ fn calls_wait_for_their_models_tokens() {
 }
 
 #[test]
+fn an_alarm_that_comes_early_is_set_again() {
+    let mut scheduler = Scheduler::new(schedule(vec![plain(0)]));
+    scheduler.handle(T0, Input::Begin);
+    let broken = void("x", Fault::Harness, Scope::Attempt);
+    let commands = scheduler.handle(T0, ended(0, broken));
+    let Some(Command::Wake(at)) = commands.last() else {
+        panic!("{commands:?}")
+    };
+    let early = at.saturating_sub(Duration::from_nanos(1));
+    assert_eq!(scheduler.handle(early, Input::Tick), [Command::Wake(*at)]);
+    assert_eq!(scheduler.handle(*at, Input::Tick), [start(0, 2)]);
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_takes_no_slot() {
+    let mut plan = schedule((0..3).map(|_| plain(0)).collect());
+    plan.models = vec![ModelLimits {
+        requests: Some(1),
+        tokens_per_minute: None,
+    }];
+    for trial in &mut plan.trials {
+        trial.model = Some(0);
+    }
+    let mut scheduler = Scheduler::new(plan);
+    scheduler.handle(T0, Input::Begin);
+    let want = |trial| Input::CallWanted {
+        trial: TrialIndex(trial),
+        tokens: Tokens::ZERO,
+    };
+    let done = |trial| Input::CallDone {
+        trial: TrialIndex(trial),
+        tokens: Tokens::ZERO,
+    };
+    assert_eq!(scheduler.handle(T0, want(0)), [Command::GrantCall(TrialIndex(0))]);
+    assert_eq!(scheduler.handle(T0, want(1)), []);
+    assert_eq!(scheduler.handle(T0, want(2)), []);
+    assert_eq!(scheduler.handle(T0, done(1)), [], "it gave up while it waited");
+    assert_eq!(scheduler.handle(T0, done(0)), [Command::GrantCall(TrialIndex(2))]);
+}
+
+#[test]
+fn what_works_for_others_does_not_hide_that_sandboxes_are_broken() {
+    let boxed = || TrialNeeds {
+        sandbox: true,
+        ..plain(0)
+    };
+    let mut plan = schedule(
+        (0..12)
+            .map(|at| if at < 6 { boxed() } else { plain(0) })
+            .collect(),
+    );
+    plan.max_trials = 4;
+    plan.max_sandboxes = 2;
+    let mut scheduler = Scheduler::new(plan);
+    let mut started: Vec<Command> = scheduler.handle(T0, Input::Begin);
+    let unreachable = || void("daemon_unreachable", Fault::Sandbox, Scope::Environment);
+    let (mut counted, mut settled) = (0, 0);
+    while let Some(command) = started.pop() {
+        let Command::StartAttempt { trial, .. } = command else {
+            continue;
+        };
+        let ending = if trial.0 < 6 {
+            unreachable()
+        } else {
+            Ending::Settled
+        };
+        settled += u32::from(ending == Ending::Settled);
+        let commands = scheduler.handle(T0, ended(trial.0, ending));
+        let given_up = |command: &Command| *command == close(trial.0, Then::GivenUp);
+        counted += u32::from(commands.iter().any(given_up));
+        started.extend(commands);
+    }
+    let census = scheduler.census();
+    assert_eq!((settled, counted, census.closed), (6, 0, 6), "the others went on");
+    assert_eq!(census.ready + census.backoff, 6);
+}
+
+#[test]
 fn identical_call_errors_are_given_up_and_others_start_the_count_again() {
     let mut scheduler = Scheduler::new(schedule(vec![plain(0)]));
     scheduler.handle(T0, Input::Begin);

@@ -1,17 +1,20 @@
 //! Asks a judging model.
 
-use harness_core::event::CallThen;
+use harness_core::event::{CallThen, WaitReason};
 use harness_core::ids::Digest;
-use harness_core::model::{CallOrigin, ModelError, ModelRequest, Sampling};
+use harness_core::model::{CallOrigin, Message, ModelError, ModelRequest, ModelResponse, Sampling, Usage};
 use harness_core::plan::judge_of;
 use harness_core::prompt::{Target, rubric_variables, sample_variables};
 use harness_core::score::{ScoreResult, Unscored};
 use harness_core::scoring::{judge_prompt, read_verdict, unscored};
 use harness_core::task::JudgeSpec;
+use harness_core::units::Tokens;
 use std::sync::Arc;
 
 use super::{Attempt, Break};
 
+/// The most calls for one verdict, should the scheduler allow more.
+const TRIES: u32 = 50;
 /// The longest verdict, in tokens.
 const VERDICT: u32 = 1024;
 
@@ -31,18 +34,17 @@ impl Attempt {
             Err(error) => return Ok(unscored(Unscored::NoVerdict, &error.to_string())),
         };
         let client = Arc::clone(&context.models[model]);
-        for tries in 0..10 {
+        for tries in 0..TRIES {
             let mut request = request.clone();
             request.origin.tries = tries;
-            match client.complete(&request).await {
+            let answer = tokio::time::timeout(request.timeout, client.complete(&request)).await;
+            let answer = answer.unwrap_or(Err(ModelError::Stalled {
+                waited: request.timeout,
+            }));
+            match answer {
                 Ok(response) => {
-                    let usage = response.usage.unwrap_or_default();
-                    self.judge_usage += usage;
-                    let price = context.plan.suite.models[model].price;
-                    self.judge_cost = self
-                        .judge_cost
-                        .zip(price)
-                        .map(|(cost, price)| cost + price.cost(&usage));
+                    self.link.call_done(Tokens::ZERO);
+                    self.count_judge(model, &request, &response);
                     return Ok(read_verdict(spec, &response.reply.text));
                 }
                 Err(error) => {
@@ -52,7 +54,29 @@ impl Attempt {
                 }
             }
         }
-        Ok(unscored(Unscored::NoVerdict, "the judge failed ten times"))
+        Ok(unscored(
+            Unscored::NoVerdict,
+            &format!("the judge failed {TRIES} times"),
+        ))
+    }
+
+    /// Counts what a verdict used; where the server does not say, an estimate.
+    fn count_judge(&mut self, model: usize, request: &ModelRequest, response: &ModelResponse) {
+        let usage = response.usage.unwrap_or_else(|| Usage {
+            input: request
+                .messages
+                .iter()
+                .map(|message| message.rough_tokens())
+                .sum(),
+            output: Message::Assistant(response.reply.clone()).rough_tokens(),
+            ..Usage::default()
+        });
+        self.judge_usage += usage;
+        let price = self.context.plan.suite.models[model].price;
+        self.judge_cost = self
+            .judge_cost
+            .zip(price)
+            .map(|(cost, price)| cost + price.cost(&usage));
     }
 
     async fn judge_failed(&mut self, error: ModelError) -> Result<Option<ScoreResult>, Break> {
@@ -65,7 +89,10 @@ impl Attempt {
                 &format!("the judge failed: {error}"),
             ))),
             CallThen::Retry { after } => {
+                let before = self.journal.now();
                 tokio::time::sleep(after).await;
+                let waited = self.journal.now().saturating_sub(before);
+                self.journal.waited(WaitReason::Backoff, waited)?;
                 Ok(None)
             }
         }

@@ -48,7 +48,8 @@ impl Attempt {
             let took = self.journal.now().saturating_sub(before);
             match answer {
                 Ok(response) => {
-                    let used = response.usage.map_or(Tokens::ZERO, |usage| usage.total());
+                    let estimate = || Tokens(rough_tokens(&request));
+                    let used = response.usage.map_or_else(estimate, |usage| usage.total());
                     self.link.call_done(used);
                     return Ok(Called::Answered(Box::new(response), took));
                 }
@@ -76,7 +77,10 @@ impl Attempt {
         match granted {
             Ok(Ok(())) => Ok(None),
             Ok(Err(by)) => Err(Break::Cancelled(by)),
-            Err(_) => Ok(Some(LimitKind::Wall)),
+            Err(_) => {
+                self.link.call_done(Tokens::ZERO);
+                Ok(Some(LimitKind::Wall))
+            }
         }
     }
 
@@ -120,6 +124,7 @@ impl Attempt {
     }
 }
 
+/// Returns the most tokens that a call takes, roughly.
 fn rough_tokens(request: &ModelRequest) -> u64 {
     let input: u64 = request
         .messages

@@ -11,8 +11,8 @@ use harness_core::scoring::{Part, combine, compare, parts, read_result};
 use harness_core::task::{CommandSpec, FileData, FileMap, IntermediateSpec, ScorePlace, TaskSpec};
 use harness_core::units::Bytes;
 
-use super::setup::discard;
-use super::{Attempt, Break};
+use super::setup::{SANDBOX_TIME, within};
+use super::{Attempt, Break, remove};
 
 /// Where the submission lies for scoring programs.
 const SUBMISSION: &str = "/score/submission.txt";
@@ -108,8 +108,12 @@ impl Attempt {
             return Ok(());
         };
         let failed = |error: SandboxError| Break::sandbox(Stage::Score, &error);
-        sandbox.kill_all().await.map_err(failed)?;
-        sandbox.write(files).await.map_err(failed)
+        within(SANDBOX_TIME, "stop processes", sandbox.kill_all())
+            .await
+            .map_err(failed)?;
+        within(SANDBOX_TIME, "write files", sandbox.write(files))
+            .await
+            .map_err(failed)
     }
 
     /// Runs a scoring program in a new container that gets the artifacts.
@@ -128,7 +132,9 @@ impl Attempt {
         };
         let mut files = self.artifacts.clone();
         files.extend(self.score_files(&spec.files, submission));
-        discard(self).await;
+        if let Some(text) = remove(&self.held).await {
+            self.journal.append(&AttemptEvent::Noted { text })?;
+        }
         self.start_sandbox(sandbox, files, Stage::Score).await?;
         self.exec(Stage::Score, &self.scoring_request(spec)).await
     }
@@ -168,12 +174,11 @@ impl Attempt {
         let Some(sandbox) = guard.as_deref() else {
             return Ok(());
         };
-        sandbox
-            .kill_all()
+        within(SANDBOX_TIME, "stop processes", sandbox.kill_all())
             .await
             .map_err(|error| Break::sandbox(Stage::Score, &error))?;
         for path in &task.artifacts {
-            let content = match sandbox.read(path, ARTIFACT).await {
+            let content = match within(SANDBOX_TIME, "read a file", sandbox.read(path, ARTIFACT)).await {
                 Ok(content) => content,
                 Err(error @ SandboxError::File { .. }) => {
                     self.journal.append(&AttemptEvent::Noted {
@@ -217,7 +222,13 @@ impl Attempt {
         let Some(sandbox) = guard.as_deref() else {
             return Ok(());
         };
-        match sandbox.export(&spec.workdir, KEPT_STATE).await {
+        match within(
+            SANDBOX_TIME,
+            "pack a folder",
+            sandbox.export(&spec.workdir, KEPT_STATE),
+        )
+        .await
+        {
             Ok(archive) => {
                 let blob = self.journal.put_blob(&archive)?;
                 let bytes = archive.len() as u64;

@@ -7,16 +7,19 @@ use harness_core::event::{AttemptEvent, WaitReason};
 use harness_core::files::resolve;
 use harness_core::outcome::{Fault, Stage};
 use harness_core::ports::{
-    ExecEnding, ExecRequest, ExecUser, PutFile, Sandbox, SandboxLabels, SandboxRequest,
+    ExecEnding, ExecRequest, ExecUser, PutFile, SandboxError, SandboxLabels, SandboxRequest,
 };
 use harness_core::sandbox::SandboxSpec;
 use harness_core::schedule::Scope;
 use harness_core::text::Capped;
+use harness_core::units::format_duration;
 
 use super::{Attempt, Break};
 
 /// The longest time of one setup command.
-const SETUP_TIME: Duration = Duration::from_secs(600);
+const SETUP_TIME: Duration = Duration::from_mins(10);
+/// The longest wait for an answer of the sandbox to anything but a command.
+pub(crate) const SANDBOX_TIME: Duration = Duration::from_mins(10);
 /// How much of a setup command's output is kept.
 const SETUP_OUTPUT: usize = 16 << 10;
 
@@ -58,33 +61,33 @@ impl Attempt {
             labels: SandboxLabels {
                 run: self.context.run.clone(),
                 attempt: self.id.clone(),
-                expires: now.wall.plus(self.limits().wall * 2 + Duration::from_secs(3600)),
+                expires: now.wall.plus(self.limits().wall * 2 + Duration::from_hours(1)),
             },
         };
         let before = self.journal.now();
-        let started = provider.start(&request).await;
+        let started = within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await;
         let took = self.journal.now().saturating_sub(before);
+        let info = started.as_ref().ok().map(|sandbox| sandbox.info());
+        let failed = match started {
+            Ok(sandbox) => {
+                // Held before anything can fail, so that it is removed whatever comes.
+                *self.held.lock().await = Some(sandbox);
+                None
+            }
+            Err(error) => Some(error),
+        };
         self.journal.waited(WaitReason::SandboxStart, took)?;
-        let sandbox = started.map_err(|error| Break::sandbox(stage, &error))?;
-        self.journal
-            .append(&AttemptEvent::SandboxStarted(sandbox.info()))?;
-        *self.held.lock().await = Some(sandbox);
-        Ok(())
+        if let Some(info) = info {
+            self.journal.append(&AttemptEvent::SandboxStarted(info))?;
+        }
+        failed.map_or(Ok(()), |error| Err(Break::sandbox(stage, &error)))
     }
 
     async fn run_setup(&mut self, command: &str) -> Result<(), Break> {
         let mut request = ExecRequest::shell(command, SETUP_TIME);
         request.user = ExecUser::Root;
         request.cwd = Some("/".to_owned());
-        let held = Arc::clone(&self.held);
-        let guard = held.lock().await;
-        let Some(sandbox) = guard.as_deref() else {
-            return Ok(());
-        };
-        let result = sandbox
-            .exec(&request)
-            .await
-            .map_err(|error| Break::sandbox(Stage::Setup, &error))?;
+        let result = self.exec(Stage::Setup, &request).await?;
         let output = self
             .journal
             .cap_output(&[&result.stdout, &result.stderr], SETUP_OUTPUT)?;
@@ -111,12 +114,17 @@ impl Attempt {
     }
 }
 
-/// Removes a sandbox that is not needed any more, before its attempt ends.
-pub(super) async fn discard(attempt: &Attempt) {
-    let sandbox: Option<Box<dyn Sandbox>> = attempt.held.lock().await.take();
-    if let Some(sandbox) = sandbox
-        && let Err(error) = sandbox.stop().await
-    {
-        tracing::warn!(attempt = %attempt.id, "a sandbox was not removed and is left to the next sweep: {error}");
-    }
+/// Waits for the sandbox's daemon, but not for ever: adapters have limits of their own, this one is for the day on
+/// which they fail.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    operation: &str,
+    doing: impl Future<Output = Result<T, SandboxError>>,
+) -> Result<T, SandboxError> {
+    tokio::time::timeout(limit, doing).await.unwrap_or_else(|_| {
+        Err(SandboxError::Daemon {
+            operation: operation.to_owned(),
+            detail: format!("no answer within {}", format_duration(limit)),
+        })
+    })
 }

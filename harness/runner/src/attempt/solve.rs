@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness_core::agent::{Agent, AgentSetup, Finished, Seen, Step};
+use harness_core::agent::{Advance, Agent, AgentSetup, Finished, Seen, Step};
 use harness_core::event::AttemptEvent;
 use harness_core::model::{CallOrigin, ModelRequest};
 use harness_core::outcome::Stage;
@@ -28,20 +28,38 @@ impl Attempt {
                     "the agent is missing".to_owned(),
                 ));
             };
-            let advance = agent.advance(seen);
+            let mut advance = agent.advance(seen);
+            self.keep_submission(&mut advance)?;
             self.journal.append_all(&advance.events)?;
+            let (left, limit) = self.time_left();
             seen = match advance.step {
                 Step::Done(finished) => return Ok(finished),
+                // What was seen counts; only what would come next does not happen any more.
+                _ if left.is_zero() => Seen::Stopped(limit),
                 Step::AskModel(request) => self.ask(request).await?,
                 Step::RunTools { calls, score_due } => self.run_tools(calls, score_due).await?,
                 Step::RunScript => self.run_script().await?,
             };
-            if let (left, limit) = self.time_left()
-                && left.is_zero()
+        }
+    }
+
+    /// Keeps a submission that is too long for an event in a blob, so that it can be scored again.
+    fn keep_submission(&self, advance: &mut Advance) -> Result<(), Break> {
+        let Step::Done(Finished {
+            submission: Some(whole),
+            ..
+        }) = &advance.step
+        else {
+            return Ok(());
+        };
+        for event in &mut advance.events {
+            if let AttemptEvent::Submitted { submission } = event
+                && submission.cut > 0
             {
-                seen = Seen::Stopped(limit);
+                submission.blob = Some(self.journal.put_blob(whole.as_bytes())?);
             }
         }
+        Ok(())
     }
 
     async fn ask(&mut self, request: Box<ModelRequest>) -> Result<Seen, Break> {

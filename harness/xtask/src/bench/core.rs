@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Bench;
-use super::measure::{Usage, measure, measure_warm};
+use super::measure::{Usage, measure_warm};
 use super::peer::Inspect;
 use super::row::{Row, median};
 use super::workload::{Shape, Workload, write_tasks};
@@ -190,12 +190,7 @@ impl Bench {
     pub(super) fn several(&self, runs: usize, name: &str, shape: Shape<'_>) -> Result<Vec<Usage>> {
         let folder = self.scratch.join(name);
         let mut workload = Workload::write(&folder, shape)?;
-        let used = (0..runs)
-            .map(|_| measure(&mut workload.command(&self.harness)?, &folder))
-            .collect::<Result<Vec<Usage>>>()?;
-        workload.check()?;
-        std::fs::remove_dir_all(workload.folder())?;
-        Ok(used)
+        (0..runs).map(|_| workload.run(&self.harness)).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::images;
 
 const IMAGE: &str = "harness/busybox:1";
 const ROUNDS: usize = 3;
-const TRIALS: usize = 24;
+const TRIALS: usize = 48;
 /// Nobody knows beforehand which number of containers at once suits a machine best.
 const AT_ONCE: [usize; 3] = [2, 4, 8];
 

@@ -1,6 +1,6 @@
 //! Suites that are made to be measured.
 //!
-//! Owns: the files of a workload, and checking that a run did the whole of it. Must not: measure.
+//! Owns: the files of a workload, and checking that a run did the whole of it. Must not: judge the time.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+
+use super::measure::{Usage, measure};
 
 /// What a workload's suite says.
 #[derive(Clone, Copy, Debug)]
@@ -54,23 +56,16 @@ impl Workload {
         })
     }
 
-    /// Returns the folder for outputs.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Returns the command of a run with a results folder of its own.
-    pub(super) fn command(&mut self, harness: &Path) -> Result<Command> {
-        let last = self.results();
-        if last.exists() {
-            self.check()?;
-            fs::remove_dir_all(last)?;
-        }
+    /// Measures one run with a results folder of its own, which is kept: a file system that has just freed many files
+    /// makes new ones more slowly (ext4 without a journal looks for those that were freed long enough ago).
+    pub(super) fn run(&mut self, harness: &Path) -> Result<Usage> {
         self.runs += 1;
         let mut command = Command::new(harness);
         command.args(["run", "suites/bench.yaml", "--json", "--results"]);
         command.arg(self.results()).current_dir(&self.folder);
-        Ok(command)
+        let used = measure(&mut command, &self.folder)?;
+        self.check()?;
+        Ok(used)
     }
 
     fn results(&self) -> PathBuf {
@@ -78,7 +73,7 @@ impl Workload {
     }
 
     /// Fails unless every trial of the last run succeeded: a fast run that did nothing is no figure.
-    pub(super) fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let results = self.results();
         let mut runs = fs::read_dir(&results)?.flatten().map(|entry| entry.path());
         let table = runs.find_map(|run| fs::read_to_string(run.join("trials.csv")).ok());

@@ -1,0 +1,311 @@
+//! Sandboxes in memory whose behaviour tests write down.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use harness_core::ports::{
+    ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin, Later, PreparedImage,
+    PutFile, Sandbox, SandboxError, SandboxInfo, SandboxProvider, SandboxRequest, SweepScope, Swept,
+};
+use harness_core::sandbox::{ImageSource, SandboxSpec};
+use harness_core::task::FileData;
+use harness_core::text::Captured;
+use harness_core::units::Bytes;
+use tokio::time::sleep;
+
+/// What a command does.
+pub(crate) enum Did {
+    /// It ends by itself after a while.
+    Ends(Duration, ExecEnding, String),
+    /// The sandbox fails.
+    Fails(SandboxError),
+    /// Nothing, for ever, whatever its timeout says.
+    Hangs,
+    /// Our own program has a bug.
+    Panics,
+}
+
+/// A command that prints something and ends well, at once.
+pub(crate) fn prints(text: &str) -> Did {
+    exits(0, text)
+}
+
+/// A command that prints something and exits, at once.
+pub(crate) fn exits(code: i32, text: &str) -> Did {
+    Did::Ends(Duration::ZERO, ExecEnding::Exited { code }, text.to_owned())
+}
+
+/// A command that takes a while.
+pub(crate) fn takes(seconds: u64, text: &str) -> Did {
+    Did::Ends(
+        Duration::from_secs(seconds),
+        ExecEnding::Exited { code: 0 },
+        text.to_owned(),
+    )
+}
+
+/// The sandbox is dead.
+pub(crate) fn gone(out_of_memory: bool) -> SandboxError {
+    SandboxError::Gone {
+        out_of_memory,
+        detail: "removed".to_owned(),
+    }
+}
+
+/// No daemon answers.
+pub(crate) fn unreachable() -> SandboxError {
+    SandboxError::DaemonUnreachable {
+        address: "/nowhere".to_owned(),
+        detail: "connection refused".to_owned(),
+    }
+}
+
+/// The files of a sandbox.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
+type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
+
+/// What happened.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Starts that worked.
+    pub(crate) started: u32,
+    /// Starts that were tried.
+    pub(crate) tried: u32,
+    /// Sandboxes that were stopped.
+    pub(crate) stopped: u32,
+    /// Sandboxes that are there.
+    pub(crate) live: u32,
+    /// The most that were there at once.
+    pub(crate) most: u32,
+    /// Calls beside commands, in order: `kill_all`, `write /path`, `import`, `export`.
+    pub(crate) calls: Vec<String>,
+    /// All commands.
+    pub(crate) execs: Vec<ExecRequest>,
+}
+
+/// Makes sandboxes in memory.
+pub(crate) struct Provider {
+    seen: Arc<Mutex<Seen>>,
+    on_exec: Arc<OnExec>,
+    on_start: Box<OnStart>,
+    /// Fails `stop`, and how long it takes; `None` is for ever.
+    pub(crate) on_stop: Option<(Option<Duration>, bool)>,
+    /// How long an image takes.
+    pub(crate) image_takes: Duration,
+}
+
+impl Provider {
+    /// All commands do what the function says.
+    pub(crate) fn new(on_exec: impl Fn(&mut Files, &ExecRequest) -> Did + Send + Sync + 'static) -> Self {
+        Self {
+            seen: Arc::default(),
+            on_exec: Arc::new(on_exec),
+            on_start: Box::new(|_, _| (Duration::from_millis(700), None)),
+            on_stop: None,
+            image_takes: Duration::ZERO,
+        }
+    }
+
+    /// Starts take a while or fail; the first argument counts them from 0.
+    pub(crate) fn starting(
+        mut self,
+        on_start: impl Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_start = Box::new(on_start);
+        self
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+
+    async fn start(&self, request: &SandboxRequest) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let nth = {
+            let mut seen = self.seen();
+            seen.tried += 1;
+            seen.tried - 1
+        };
+        let (takes, fails) = (self.on_start)(nth, request);
+        sleep(takes).await;
+        if let Some(error) = fails {
+            return Err(error);
+        }
+        let mut seen = self.seen();
+        seen.started += 1;
+        seen.live += 1;
+        seen.most = seen.most.max(seen.live);
+        let files = request.files.iter();
+        let files = files
+            .map(|file| (file.path.clone(), file.data.bytes.clone()))
+            .collect();
+        Ok(Box::new(Fake {
+            id: format!("box-{nth}"),
+            seen: Arc::clone(&self.seen),
+            files: Mutex::new(files),
+            on_exec: Arc::clone(&self.on_exec),
+            on_stop: self.on_stop,
+            stopped: Mutex::new(false),
+        }))
+    }
+}
+
+impl SandboxProvider for Provider {
+    fn prepare<'a>(
+        &'a self,
+        spec: &'a SandboxSpec,
+        _: &'a BTreeMap<String, Arc<FileData>>,
+    ) -> Later<'a, Result<PreparedImage, SandboxError>> {
+        Box::pin(async move {
+            sleep(self.image_takes).await;
+            let ImageSource::Named(name) = &spec.image else {
+                panic!("tests build no images")
+            };
+            Ok(PreparedImage {
+                name: name.clone(),
+                id: "sha256:0".to_owned(),
+                origin: ImageOrigin::Present,
+            })
+        })
+    }
+
+    fn start<'a>(&'a self, request: &'a SandboxRequest) -> Later<'a, Result<Box<dyn Sandbox>, SandboxError>> {
+        Box::pin(self.start(request))
+    }
+
+    fn sweep<'a>(&'a self, _: &'a SweepScope) -> Later<'a, Result<Swept, SandboxError>> {
+        Box::pin(async { Ok(Swept::default()) })
+    }
+}
+
+struct Fake {
+    id: String,
+    seen: Arc<Mutex<Seen>>,
+    files: Mutex<Files>,
+    on_exec: Arc<OnExec>,
+    on_stop: Option<(Option<Duration>, bool)>,
+    stopped: Mutex<bool>,
+}
+
+impl Fake {
+    fn note(&self, call: impl Into<String>) {
+        self.seen.lock().unwrap().calls.push(call.into());
+    }
+
+    async fn run(&self, request: &ExecRequest) -> Result<ExecResult, SandboxError> {
+        self.seen.lock().unwrap().execs.push(request.clone());
+        let did = (self.on_exec)(&mut self.files.lock().unwrap(), request);
+        match did {
+            Did::Hangs => std::future::pending().await,
+            Did::Panics => panic!("a bug in the sandbox"),
+            Did::Fails(error) => Err(error),
+            Did::Ends(after, ending, text) => {
+                let took = after.min(request.timeout);
+                sleep(took).await;
+                let ending = if after > request.timeout {
+                    ExecEnding::TimedOut {
+                        after: request.timeout,
+                    }
+                } else {
+                    ending
+                };
+                Ok(ExecResult {
+                    ending,
+                    stdout: captured(text.into_bytes(), request.keep),
+                    stderr: Captured::default(),
+                    took,
+                })
+            }
+        }
+    }
+
+    async fn end(&self) -> Result<(), SandboxError> {
+        let (takes, fails) = self.on_stop.unwrap_or((Some(Duration::ZERO), false));
+        match takes {
+            Some(takes) => sleep(takes).await,
+            None => std::future::pending().await,
+        }
+        if fails {
+            return Err(unreachable());
+        }
+        let mut stopped = self.stopped.lock().unwrap();
+        if !*stopped {
+            *stopped = true;
+            let mut seen = self.seen.lock().unwrap();
+            seen.stopped += 1;
+            seen.live -= 1;
+        }
+        Ok(())
+    }
+}
+
+fn captured(mut bytes: Vec<u8>, keep: Bytes) -> Captured {
+    let (total, half) = (bytes.len(), usize::try_from(keep.0 / 2).unwrap());
+    if total <= 2 * half {
+        return Captured::whole(bytes);
+    }
+    let tail = bytes.split_off(total - half);
+    bytes.truncate(half);
+    Captured {
+        head: bytes,
+        tail,
+        total: total as u64,
+    }
+}
+
+impl Sandbox for Fake {
+    fn info(&self) -> SandboxInfo {
+        SandboxInfo {
+            id: self.id.clone(),
+            image: "sha256:0".to_owned(),
+            runtime: "runc".to_owned(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn exec<'a>(&'a self, request: &'a ExecRequest) -> Later<'a, Result<ExecResult, SandboxError>> {
+        Box::pin(self.run(request))
+    }
+
+    fn read<'a>(&'a self, path: &'a str, cap: Bytes) -> Later<'a, Result<FileContent, SandboxError>> {
+        let found = self.files.lock().unwrap().get(path).cloned();
+        Box::pin(async move {
+            let mut bytes = found.ok_or_else(|| SandboxError::File {
+                path: path.to_owned(),
+                problem: FileProblem::Missing,
+            })?;
+            let size = bytes.len() as u64;
+            bytes.truncate(usize::try_from(cap.0).unwrap());
+            Ok(FileContent { bytes, size })
+        })
+    }
+
+    fn write<'a>(&'a self, files: &'a [PutFile]) -> Later<'a, Result<(), SandboxError>> {
+        for file in files {
+            self.note(format!("write {}", file.path));
+            let mut mine = self.files.lock().unwrap();
+            mine.insert(file.path.clone(), file.data.bytes.clone());
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn kill_all(&self) -> Later<'_, Result<(), SandboxError>> {
+        self.note("kill_all");
+        Box::pin(async { Ok(()) })
+    }
+
+    fn export<'a>(&'a self, path: &'a str, _: Bytes) -> Later<'a, Result<Vec<u8>, SandboxError>> {
+        self.note(format!("export {path}"));
+        Box::pin(async { Ok(b"archive".to_vec()) })
+    }
+
+    fn import<'a>(&'a self, path: &'a str, archive: Vec<u8>) -> Later<'a, Result<(), SandboxError>> {
+        self.note(format!("import {path} {}", String::from_utf8_lossy(&archive)));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn stop(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.end())
+    }
+}
