@@ -13,6 +13,9 @@ fn small() -> Context {
     context
 }
 
+/// A scaffold without prompts, so that transcripts are short.
+const PLAIN: &str = "harness: 1\nid: plain\nkind: react\n";
+
 /// A run that is over.
 fn ran() -> Context {
     let context = small();
@@ -193,58 +196,30 @@ fn reports_come_out_the_same_every_time() {
 
 #[test]
 fn a_transcript_is_readable() {
-    let context = ran();
+    let context = small();
+    context.write("scaffolds/plain/scaffold.yaml", PLAIN);
+    context.run("run suite.yaml --scaffold plain").expect(0);
     let args = format!("transcript {} easy/a", context.run_name());
     insta::assert_snapshot!(context.run(&args).text, @r#"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt easy/a/react/subject/0:1 (task version 3, model scripted/model.yaml)
+    #0        [TIME]  attempt easy/a/plain/subject/0:1 (task version 3, model scripted/model.yaml)
     #1        [TIME]  == solve ==
-    #2        [TIME]  system
-          | You work on one task, alone and from start to finish. The next message states the task.
-          | 
-          | How this works
-          | - You act by calling tools. Call a tool, read what it returns, decide what to do next, and go on until the task is done.
-          | - You can't ask a person: nobody will answer during the task, so don't put questions or wait for permission. Where the task leaves something open, choose the most sensible reading and carry on.
-          | - What counts is what you submit and, where the task asks for it, what you leave in the files it names.
-          | - When you have finished, call the tool `submit` with your answer, in exactly the form the task asks for and with nothing added. You can submit once; that ends the task.
-          | 
-          | Your tools
-          | - submit: Hand in your answer and end the task. This can be done once.
-          | 
-          | What you can and can't rely on
-          | - Any machine you are given is an isolated sandbox made for this task. You may change anything in it that the task doesn't forbid. Unless the task says otherwise, there is no internet and noth
-          | [... 42 bytes cut ...]
-          | mand runs without a person at the keyboard: don't start editors or anything else that waits for input, and put long-running programs in the background.
-          | - One tool call may take 2m; after that it is stopped.
-          | - At most 16KiB of a tool's output is shown to you; the rest is cut. Ask for the part you need.
-          | 
-          | Your limits for the whole task
-          | - 5 turns; each of your messages is one turn.
-          | - 30m of working time.
-          | - If a limit is reached before you submit, what you have done up to then may be all that is judged. Submit in time; a considered guess is better than nothing.
-          | 
-          | Good practice
-          | - Look before you act: read the files and messages that are there rather than guess what they hold.
-          | - When something fails, read the error, find its cause, and try another way. Don't repeat a step that has just failed unchanged.
-          | - Before you submit, check your result against every requirement of the task. Don't claim that you checked something if you did not.
-          | - Don't give up while there are turns left and ways untried.
-    #3        [TIME]  user
+    #2        [TIME]  user
           | Which colour has the sky? Submit its name.
-    #4        [TIME]  turn 0: model called with 2 messages
-    #5        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
+    #3        [TIME]  turn 0: model called with 1 messages
+    #4        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
           | Let me think.
-    #6        [TIME]  user
-          | Your message had no tool call, so nothing happened. Nobody will answer it. Go on with the task by calling a tool; if you have finished, call `submit` with your answer.
-          | This was turn 1; you have 4 left.
-    #7        [TIME]  turn 1: model called with 4 messages
-    #8        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #5        [TIME]  user
+          | There was no tool call in your answer. Go on with the task by calling a tool; when you are done, call `submit` with your answer. You have 4 turns left.
+    #6        [TIME]  turn 1: model called with 3 messages
+    #7        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> submit {"answer":"blue"}
-    #9        [TIME]  submitted
+    #8        [TIME]  submitted
           | blue
-    #10       [TIME]  == score ==
-    #11       [TIME]  scorer answer: 1.0000 (success, threshold 1): right: "blue"
-    #12       [TIME]  ended: scored: 1.0000 (success, threshold 1): right: "blue"
+    #9        [TIME]  == score ==
+    #10       [TIME]  scorer answer: 1.0000 (success, threshold 1): right: "blue"
+    #11       [TIME]  ended: scored: 1.0000 (success, threshold 1): right: "blue"
     "#);
 }
 
@@ -259,9 +234,11 @@ fn hostile_texts_are_shown_escaped() {
     );
     Suite {
         scripts,
+        scaffold: "plain",
         ..Suite::default()
     }
     .write(&context);
+    context.write("scaffolds/plain/scaffold.yaml", PLAIN);
     context.run("run suite.yaml").expect(0);
     for more in ["", " --full", " --json"] {
         let args = format!("transcript {} easy/a{more}", context.run_name());
@@ -275,61 +252,30 @@ fn hostile_texts_are_shown_escaped() {
     insta::assert_snapshot!(context.run(&args).text, @r#"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt easy/a/react/subject/0:1 (task version 3, model scripted/model.yaml)
+    #0        [TIME]  attempt easy/a/plain/subject/0:1 (task version 3, model scripted/model.yaml)
     #1        [TIME]  == solve ==
-    #2        [TIME]  system
-          | You work on one task, alone and from start to finish. The next message states the task.
-          | 
-          | How this works
-          | - You act by calling tools. Call a tool, read what it returns, decide what to do next, and go on until the task is done.
-          | - You can't ask a person: nobody will answer during the task, so don't put questions or wait for permission. Where the task leaves something open, choose the most sensible reading and carry on.
-          | - What counts is what you submit and, where the task asks for it, what you leave in the files it names.
-          | - When you have finished, call the tool `submit` with your answer, in exactly the form the task asks for and with nothing added. You can submit once; that ends the task.
-          | 
-          | Your tools
-          | - submit: Hand in your answer and end the task. This can be done once.
-          | 
-          | What you can and can't rely on
-          | - Any machine you are given is an isolated sandbox made for this task. You may change anything in it that the task doesn't forbid. Unless the task says otherwise, there is no internet and noth
-          | [... 42 bytes cut ...]
-          | mand runs without a person at the keyboard: don't start editors or anything else that waits for input, and put long-running programs in the background.
-          | - One tool call may take 2m; after that it is stopped.
-          | - At most 16KiB of a tool's output is shown to you; the rest is cut. Ask for the part you need.
-          | 
-          | Your limits for the whole task
-          | - 5 turns; each of your messages is one turn.
-          | - 30m of working time.
-          | - If a limit is reached before you submit, what you have done up to then may be all that is judged. Submit in time; a considered guess is better than nothing.
-          | 
-          | Good practice
-          | - Look before you act: read the files and messages that are there rather than guess what they hold.
-          | - When something fails, read the error, find its cause, and try another way. Don't repeat a step that has just failed unchanged.
-          | - Before you submit, check your result against every requirement of the task. Don't claim that you checked something if you did not.
-          | - Don't give up while there are turns left and ways untried.
-    #3        [TIME]  user
+    #2        [TIME]  user
           | Which colour has the sky? Submit its name.
-    #4        [TIME]  turn 0: model called with 2 messages
-    #5        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
+    #3        [TIME]  turn 0: model called with 1 messages
+    #4        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
           | \u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31mred\u{d}\u{202e}evil
-    #6        [TIME]  user
-          | Your message had no tool call, so nothing happened. Nobody will answer it. Go on with the task by calling a tool; if you have finished, call `submit` with your answer.
-          | This was turn 1; you have 4 left.
-    #7        [TIME]  turn 1: model called with 4 messages
-    #8        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #5        [TIME]  user
+          | There was no tool call in your answer. Go on with the task by calling a tool; when you are done, call `submit` with your answer. You have 4 turns left.
+    #6        [TIME]  turn 1: model called with 3 messages
+    #7        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> su\u{1b}[1mbmit {"answer":"\u001b[2J"}
-    #9        [TIME]  malformed call of su\u{1b}[1mbmit
+    #8        [TIME]  malformed call of su\u{1b}[1mbmit
           | there is no tool `su\u{1b}[1mbmit`; the tools are: submit
-    #10       [TIME]  to the model, about su\u{1b}[1mbmit
-          | The call of the tool `su\u{1b}[1mbmit` did not work: there is no tool `su\u{1b}[1mbmit`; the tools are: submit
-          | Correct the call, or do it another way.
-    #11       [TIME]  turn 2: model called with 6 messages
-    #12       [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #9        [TIME]  to the model, about su\u{1b}[1mbmit
+          | The call was not carried out: there is no tool `su\u{1b}[1mbmit`; the tools are: submit
+    #10       [TIME]  turn 2: model called with 5 messages
+    #11       [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> submit {"answer":"\u001b[2Jblue\u0007"}
-    #13       [TIME]  submitted
+    #12       [TIME]  submitted
           | \u{1b}[2Jblue\u{7}
-    #14       [TIME]  == score ==
-    #15       [TIME]  scorer answer: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
-    #16       [TIME]  ended: scored: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
+    #13       [TIME]  == score ==
+    #14       [TIME]  scorer answer: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
+    #15       [TIME]  ended: scored: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
     "#);
 }
 

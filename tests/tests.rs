@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "helpers of tests, in which a failure should panic"
 )]
+#![expect(clippy::print_stderr, reason = "what a test did is shown if it fails")]
 
 mod layers;
 mod util;

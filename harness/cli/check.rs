@@ -130,10 +130,10 @@ fn prove(tasks: Vec<PathBuf>) -> Result<Exit, Failure> {
             } else {
                 "doing nothing does not fail"
             };
-            let why = row
-                .error
-                .clone()
-                .unwrap_or_else(|| format!("score {:?}", row.score));
+            let why = row.error.clone().unwrap_or_else(|| {
+                row.score
+                    .map_or_else(|| "no score".to_owned(), |score| format!("score {score}"))
+            });
             wrong.push(format!(
                 "task `{}`, sample `{}`: {what} ({}: {why})",
                 row.planned.task,

@@ -27,6 +27,9 @@ use crate::{plan_view, progress, report};
 /// The longest wait for one whole answer of a model.
 const CALL_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How long the daemon has to answer when everything else is done.
+const SWEEP_AT_END: Duration = Duration::from_secs(30);
+
 /// What this command is called in the lock.
 const COMMAND: &str = "harness run";
 
@@ -300,7 +303,11 @@ async fn execute(planned: Arc<Plan>, clients: Clients, prepared: &Prepared) -> R
         call_timeout: CALL_TIMEOUT,
         plan: planned,
     };
+    let swept_by = input.sandboxes.clone();
     let ended = harness_runner::run(input).await;
+    if let (Some(provider), Ok(RunEnding::Finished(_))) = (swept_by, &ended) {
+        sweep_at_end(provider.as_ref(), &prepared.run).await;
+    }
     signals.abort();
     let _ = shown.await;
     let closed = prepared.store.close();
@@ -349,6 +356,16 @@ async fn provider(prepared: &Prepared) -> Result<Arc<dyn SandboxProvider>, Failu
         }
     }
     Ok(Arc::new(provider))
+}
+
+/// Removes what has come up since the start: what the daemon still made for a process that was killed, and what could
+/// not be removed while the daemon was away.
+async fn sweep_at_end(provider: &dyn SandboxProvider, run: &RunId) {
+    let scope = SweepScope::Run(run.clone());
+    let swept = tokio::time::timeout(SWEEP_AT_END, provider.sweep(&scope)).await;
+    if !matches!(swept, Ok(Ok(_))) {
+        crate::warn("warning: it is not sure that nothing was left behind; `harness gc` removes it\n");
+    }
 }
 
 fn past_of(planned: &Plan, view: &RunView) -> Vec<TrialPast> {

@@ -88,12 +88,20 @@ fn show(run: &StoredRun, attempt: &AttemptView, args: &TranscriptArgs, out: &mut
 }
 
 fn describe(line: &Line<AttemptEvent>, cap: usize) -> String {
-    let (title, body) = title_and_body(&line.event);
+    let (title, mut body) = title_and_body(&line.event);
+    // Only the first line stands at the margin: what a model or a program wrote must not look like an event.
+    let title = match title.split_once('\n') {
+        None => title.as_str(),
+        Some((first, rest)) => {
+            body = format!("{rest}\n{body}");
+            first
+        }
+    };
     let mut text = format!(
         "#{:<4} {:>8.2}s  {}\n",
         line.seq,
         line.working.as_secs_f64(),
-        printable(&title)
+        printable(title)
     );
     for line in printable(&Capped::new(&body, cap).text).lines() {
         let _ = writeln!(text, "      | {line}");

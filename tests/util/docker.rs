@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::Context;
 
+static IMAGE: Once = Once::new();
+
 /// A daemon that answers, with the smallest base image.
 pub(crate) struct Daemon {
     pub(crate) socket: String,
@@ -26,7 +28,6 @@ pub(crate) fn daemon() -> Option<Daemon> {
         eprintln!("SKIPPED: no docker daemon");
         return None;
     }
-    static IMAGE: Once = Once::new();
     IMAGE.call_once(|| {
         Context::with(&daemon).good("images build harness/busybox:1");
     });

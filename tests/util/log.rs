@@ -1,6 +1,7 @@
 //! A run as its files tell it, and the laws that hold for every run that is over.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use harness_core::event::{AttemptEvent, Line, RunEvent, Then};
@@ -81,18 +82,15 @@ impl Log {
         for trial in &self.plan.trials {
             let view = self.view.trials().get(&trial.id);
             let Some(view) = view else {
-                text.push_str(&format!("{}: not tried\n", trial.id));
+                let _ = writeln!(text, "{}: not tried", trial.id);
                 continue;
             };
             let words = view.attempts.iter().map(|attempt| match &attempt.ended {
                 None => "open".to_owned(),
                 Some(ended) => describe(&ended.facts.outcome),
             });
-            text.push_str(&format!(
-                "{}: {}\n",
-                trial.id,
-                words.collect::<Vec<_>>().join("; ")
-            ));
+            let words: Vec<String> = words.collect();
+            let _ = writeln!(text, "{}: {}", trial.id, words.join("; "));
         }
         text
     }

@@ -7,6 +7,7 @@ mod log;
 mod tasks;
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -86,6 +87,7 @@ impl Context {
             .args(args)
             .env_clear()
             .env("HOME", self.dir.path())
+            .env("TMPDIR", self.dir.path())
             .env("NO_COLOR", "1")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path())
@@ -127,7 +129,7 @@ impl Context {
         let mut text = format!("exit code: {code}\n");
         for (name, stream) in [("stdout", &stdout), ("stderr", &stderr)] {
             if !stream.is_empty() {
-                text.push_str(&format!("--- {name}\n{}", self.filtered(stream)));
+                let _ = write!(text, "--- {name}\n{}", self.filtered(stream));
             }
         }
         Shot {
@@ -145,10 +147,14 @@ impl Context {
                 (r"-\d{8}-\d{6}-[0-9a-f]{6}(-\d+)?\b", "-[RUN]"),
                 (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
                 (r"\b(process|pid) \d+", "$1 [PID]"),
+                (r"harness-check-\d+-\d+", "harness-check-[ID]"),
+                (r"127\.0\.0\.1:\d{4,5}\b", "127.0.0.1:[PORT]"),
+                (r"content-length=\d+", "content-length=[N]"),
+                (r"waited \S+ \(", "waited [TIME] ("),
                 (r"\b(sha256:)?[0-9a-f]{12,64}\b", "[ID]"),
                 (r"\bplan [0-9a-f]{8,}", "plan [ID]"),
                 (
-                    r"\(\d+(\.\d+)?(ms|s|m|h)+ ago\); no event for \S+",
+                    r"\(\S+ ago\); no event for \S+",
                     "([TIME] ago); no event for [TIME]",
                 ),
                 // Of transcripts: working time, and the time of a call.

@@ -83,6 +83,11 @@ impl Usd {
 
 impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is spent must never look like nothing.
+        let cent = Self(10_000_000);
+        if *self > Self::ZERO && *self < cent {
+            return f.write_str("<$0.01");
+        }
         write!(f, "${:.2}", self.dollars())
     }
 }

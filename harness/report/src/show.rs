@@ -51,11 +51,10 @@ pub(crate) fn grouped(count: u64) -> String {
     out
 }
 
-/// Returns dollars and cents, `unknown`, or `<$0.01` for what is less but not nothing.
+/// Returns dollars and cents, or `unknown`.
 pub(crate) fn cost(cost: Option<Usd>) -> String {
     match cost {
         None => "unknown".to_owned(),
-        Some(cost) if cost > Usd::ZERO && cost < Usd(10_000_000) => "<$0.01".to_owned(),
         Some(cost) => cost.to_string(),
     }
 }
