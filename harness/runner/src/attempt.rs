@@ -23,6 +23,7 @@ use harness_core::task::{LimitKind, Limits, OnLimit, TaskSpec};
 use harness_core::text::Capped;
 use harness_core::units::Usd;
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::RunContext;
 use crate::journal::Journal;
@@ -150,6 +151,9 @@ pub(crate) struct Attempt {
     pub(crate) judge_cost: Option<Usd>,
     pub(crate) agent: Option<Agent>,
     pub(crate) artifacts: Vec<PutFile>,
+    /// A sandbox that is being started. Dropping the daemon's half-done work would leave a container behind, so
+    /// an attempt that is stopped meanwhile waits for it and removes it.
+    pub(crate) starting: Option<AbortOnDropHandle<Result<Box<dyn Sandbox>, SandboxError>>>,
     at: Stage,
 }
 
@@ -166,6 +170,7 @@ impl Attempt {
             judge_cost: Some(Usd::ZERO),
             agent: None,
             artifacts: Vec::new(),
+            starting: None,
             at: Stage::Setup,
         }
     }
@@ -252,6 +257,11 @@ impl Attempt {
 
     /// Removes the sandbox, whatever can or can't be logged.
     async fn tear_down(&mut self) -> Result<(), StoreError> {
+        if let Some(starting) = self.starting.take()
+            && let Ok(Ok(Ok(sandbox))) = tokio::time::timeout(TEARDOWN, starting).await
+        {
+            *self.held.lock().await = Some(sandbox);
+        }
         if self.held.lock().await.is_none() {
             return Ok(());
         }

@@ -14,6 +14,8 @@ use harness_core::schedule::Scope;
 use harness_core::text::Capped;
 use harness_core::units::format_duration;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{Attempt, Break};
 
 /// The longest time of one setup command.
@@ -65,7 +67,17 @@ impl Attempt {
             },
         };
         let before = self.journal.now();
-        let started = within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await;
+        let starting =
+            tokio::spawn(
+                async move { within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await },
+            );
+        let starting = self.starting.insert(AbortOnDropHandle::new(starting));
+        let started = starting.await.unwrap_or_else(|panicked| {
+            Err(SandboxError::Protocol {
+                detail: format!("our program panicked while a sandbox was started: {panicked}"),
+            })
+        });
+        self.starting = None;
         let took = self.journal.now().saturating_sub(before);
         let info = started.as_ref().ok().map(|sandbox| sandbox.info());
         let failed = match started {
