@@ -111,8 +111,8 @@ impl DockerSandbox {
         }
         let marker = self.shared.unique("exec");
         // The daemon takes HOME from the image's list of users; one that is not in it has its workdir.
-        let home = (!self.facts.listed && request.user == ExecUser::Task)
-            .then(|| format!("HOME={}", self.workdir));
+        let home =
+            (!self.facts.listed && request.user == ExecUser::Task).then(|| format!("HOME={}", self.workdir));
         let given = request.env.iter().map(|(name, value)| format!("{name}={value}"));
         let env = home.into_iter().chain(given);
         let command = Command {

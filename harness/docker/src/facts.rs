@@ -152,11 +152,9 @@ impl Shared {
         let found = owner_of(&spec.user, &passwd);
         // Images from elsewhere know nothing of our default user; its number serves as well.
         let unlisted = (spec.user == DEFAULT_USER).then_some(UNLISTED);
-        let owner = found
-            .or(unlisted)
-            .ok_or_else(|| SandboxError::UnknownUser {
-                user: spec.user.clone(),
-            })?;
+        let owner = found.or(unlisted).ok_or_else(|| SandboxError::UnknownUser {
+            user: spec.user.clone(),
+        })?;
         let workdir = match self.beginning_of(container, &spec.workdir, 1024).await {
             Ok(bytes) if tarball::first_owner(&bytes) == Some((EntryType::Directory, owner)) => {
                 Workdir::Leave
@@ -166,7 +164,11 @@ impl Shared {
             Err(error) => return Err(error),
         };
         let listed = found.is_some();
-        Ok(ImageFacts { owner, workdir, listed })
+        Ok(ImageFacts {
+            owner,
+            workdir,
+            listed,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use harness_core::outcome::{
     CancelledBy, Fault, Outcome, Stage, model_fault, model_scope, sandbox_fault, sandbox_scope,
 };
 use harness_core::plan::Trial;
-use harness_core::ports::{LogSeal, PutFile, Sandbox, SandboxError, StoreError};
+use harness_core::ports::{Later, LogSeal, PutFile, Sandbox, SandboxError, StoreError};
 use harness_core::schedule::{Ending, Scope, Spend, TrialIndex};
 use harness_core::scoring::failed_at_limit;
 use harness_core::task::{LimitKind, Limits, OnLimit, TaskSpec};
@@ -146,6 +146,8 @@ pub(crate) struct Attempt {
     pub(crate) link: Link,
     pub(crate) journal: Journal,
     pub(crate) held: Held,
+    /// The sandbox that is being started.
+    starting: Option<Later<'static, Result<Box<dyn Sandbox>, SandboxError>>>,
     pub(crate) judge_usage: Usage,
     pub(crate) judge_cost: Option<Usd>,
     pub(crate) agent: Option<Agent>,
@@ -162,6 +164,7 @@ impl Attempt {
             link,
             journal,
             held: Held::default(),
+            starting: None,
             judge_usage: Usage::default(),
             judge_cost: Some(Usd::ZERO),
             agent: None,
@@ -252,6 +255,10 @@ impl Attempt {
 
     /// Removes the sandbox, whatever can or can't be logged.
     async fn tear_down(&mut self) -> Result<(), StoreError> {
+        if self.starting.is_some() {
+            // Whether it came up or not: what there is is held now.
+            let _ = self.started_sandbox().await;
+        }
         if self.held.lock().await.is_none() {
             return Ok(());
         }

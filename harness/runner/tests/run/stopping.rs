@@ -101,7 +101,8 @@ async fn an_interrupt_is_heard_at_every_moment() {
             continue;
         }
         assert_eq!(ended, Ok(INTERRUPTED));
-        assert!(before.elapsed() <= at + Duration::from_millis(500), "{at:?}");
+        // A start that is under way is waited for, so that what it made can be removed.
+        assert!(before.elapsed() <= at + Duration::from_millis(1200), "{at:?}");
         assert_eq!(interrupted(&world, &[]).await, Ok(COMPLETE));
         world.check();
         assert_eq!(world.statuses(), [(TrialStatus::Success, 1)].into());
