@@ -209,7 +209,14 @@ impl Agent {
     /// Takes what was seen and returns what to log and what to do next.
     pub fn advance(&mut self, seen: Seen) -> Advance {
         let step = match (seen, self.setup.kind) {
-            (Seen::Stopped(limit), _) => stopped(limit, stopped_by(limit).to_owned()),
+            (Seen::Stopped(limit), _) => Step::Done(Finished {
+                // What was handed in together with the call that met the limit still counts.
+                submission: self.submission.take(),
+                why: Why::Limit {
+                    limit,
+                    detail: stopped_by(limit).to_owned(),
+                },
+            }),
             (Seen::Begin, ScaffoldKind::Noop) => done(None),
             (Seen::Begin, ScaffoldKind::Oracle) if self.setup.oracle_script => Step::RunScript,
             (Seen::Begin, ScaffoldKind::Oracle) => done(self.setup.oracle_submit.clone()),

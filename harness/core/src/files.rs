@@ -40,10 +40,23 @@ pub fn resolve(map: &FileMap, files: &TaskFiles) -> Vec<PutFile> {
     found
 }
 
+/// Who may read files that a script writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody: nothing of the agent's is alive.
+    Everybody,
+    /// Root alone: the agent's processes go on meanwhile.
+    Root,
+}
+
 /// Returns a POSIX shell script that writes the files and then becomes `run`. Contents are written with octal
 /// escapes, which every `printf` understands, so that any bytes survive.
-pub fn in_script(files: &[PutFile], run: &str) -> String {
-    let mut script = String::from("umask 022\n");
+pub fn in_script(files: &[PutFile], run: &str, readers: Readers) -> String {
+    let umask = match readers {
+        Readers::Everybody => "022",
+        Readers::Root => "077",
+    };
+    let mut script = format!("umask {umask}\n");
     for file in files {
         let path = quote(&file.path);
         if let Some((parent, _)) = file
@@ -58,7 +71,12 @@ pub fn in_script(files: &[PutFile], run: &str) -> String {
         for piece in file.data.bytes.chunks(4096) {
             let _ = writeln!(script, "printf '{}' >> {path} || exit 125", octal(piece));
         }
-        let mode = if file.data.executable { "755" } else { "644" };
+        let mode = match (readers, file.data.executable) {
+            (Readers::Everybody, true) => "755",
+            (Readers::Everybody, false) => "644",
+            (Readers::Root, true) => "700",
+            (Readers::Root, false) => "600",
+        };
         let _ = writeln!(script, "chmod {mode} {path} || exit 125");
     }
     let _ = writeln!(script, "exec /bin/sh -c {} < /dev/null", quote(run));
@@ -139,6 +157,11 @@ mod tests {
         let expected = "umask 022\nmkdir -p '/s' || exit 125\nrm -rf '/s/it'\\''s' && : > '/s/it'\\''s' || exit 125\n\
                         printf 'a\\047\\000\\045\\012\\134' >> '/s/it'\\''s' || exit 125\nchmod 755 '/s/it'\\''s' || exit 125\n\
                         exec /bin/sh -c 'echo '\\''x'\\''' < /dev/null\n";
-        assert_eq!(in_script(&files, "echo 'x'"), expected);
+        assert_eq!(in_script(&files, "echo 'x'", Readers::Everybody), expected);
+        let private = in_script(&files, "true", Readers::Root);
+        assert!(
+            private.starts_with("umask 077\n") && private.contains("chmod 700"),
+            "{private}"
+        );
     }
 }

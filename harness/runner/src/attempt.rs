@@ -16,13 +16,14 @@ use harness_core::outcome::{
     CancelledBy, Fault, Outcome, Stage, model_fault, model_scope, sandbox_fault, sandbox_scope,
 };
 use harness_core::plan::Trial;
-use harness_core::ports::{Later, LogSeal, PutFile, Sandbox, SandboxError, StoreError};
+use harness_core::ports::{LogSeal, PutFile, Sandbox, SandboxError, StoreError};
 use harness_core::schedule::{Ending, Scope, Spend, TrialIndex};
 use harness_core::scoring::failed_at_limit;
 use harness_core::task::{LimitKind, Limits, OnLimit, TaskSpec};
 use harness_core::text::Capped;
 use harness_core::units::Usd;
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::RunContext;
 use crate::journal::Journal;
@@ -146,12 +147,13 @@ pub(crate) struct Attempt {
     pub(crate) link: Link,
     pub(crate) journal: Journal,
     pub(crate) held: Held,
-    /// The sandbox that is being started.
-    starting: Option<Later<'static, Result<Box<dyn Sandbox>, SandboxError>>>,
     pub(crate) judge_usage: Usage,
     pub(crate) judge_cost: Option<Usd>,
     pub(crate) agent: Option<Agent>,
     pub(crate) artifacts: Vec<PutFile>,
+    /// A sandbox that is being started. Dropping the daemon's half-done work would leave a container behind, so
+    /// an attempt that is stopped meanwhile waits for it and removes it.
+    pub(crate) starting: Option<AbortOnDropHandle<Result<Box<dyn Sandbox>, SandboxError>>>,
     at: Stage,
 }
 
@@ -164,11 +166,11 @@ impl Attempt {
             link,
             journal,
             held: Held::default(),
-            starting: None,
             judge_usage: Usage::default(),
             judge_cost: Some(Usd::ZERO),
             agent: None,
             artifacts: Vec::new(),
+            starting: None,
             at: Stage::Setup,
         }
     }
@@ -255,9 +257,10 @@ impl Attempt {
 
     /// Removes the sandbox, whatever can or can't be logged.
     async fn tear_down(&mut self) -> Result<(), StoreError> {
-        if self.starting.is_some() {
-            // Whether it came up or not: what there is is held now.
-            let _ = self.started_sandbox().await;
+        if let Some(starting) = self.starting.take()
+            && let Ok(Ok(Ok(sandbox))) = tokio::time::timeout(TEARDOWN, starting).await
+        {
+            *self.held.lock().await = Some(sandbox);
         }
         if self.held.lock().await.is_none() {
             return Ok(());

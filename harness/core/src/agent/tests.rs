@@ -348,3 +348,16 @@ fn the_text_format_sends_no_native_tools() {
         })
     );
 }
+
+#[test]
+fn a_submission_beside_a_call_that_meets_a_limit_still_counts() {
+    let mut agent = Agent::new(setup(ScaffoldKind::React));
+    agent.advance(Seen::Begin);
+    let both = [
+        ("bash", r#"{"command": "sleep 9"}"#),
+        ("submit", r#"{"answer": "42"}"#),
+    ];
+    agent.advance(reply("", &both));
+    let step = agent.advance(Seen::Stopped(LimitKind::Wall)).step;
+    assert_eq!(finished(step), (Some("42".into()), Some(LimitKind::Wall)));
+}

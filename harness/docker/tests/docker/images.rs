@@ -123,6 +123,39 @@ async fn an_image_is_built_once_from_a_dockerfile() {
 }
 
 #[tokio::test]
+async fn the_default_user_needs_no_entry_in_the_image() {
+    let Some(bench) = Bench::open().await else { return };
+    let mut spec = busybox();
+    spec.image = ImageSource::Build {
+        context: "bare".to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
+    };
+    let unique = unique_run();
+    let dockerfile = format!(
+        "FROM harness/busybox:1\nRUN sed -i /agent/d /etc/passwd; rm -rf /home; echo {unique} >/unique\n"
+    );
+    let file = FileData {
+        bytes: dockerfile.into_bytes(),
+        executable: false,
+    };
+    let files = BTreeMap::from([("bare/Dockerfile".to_owned(), Arc::new(file))]);
+    let image = bench.provider.prepare(&spec, &files).await.unwrap();
+    let mut request = bench.request(busybox(), Vec::new()).await;
+    request.spec = Arc::new(spec);
+    request.image = image.clone();
+    let sandbox = bench.provider.start(&request).await.unwrap();
+    let found = ask(
+        &*sandbox,
+        sh("touch a && ls -n a | cut -c 1-10 && id -u && echo $HOME && pwd"),
+    )
+    .await;
+    sandbox.stop().await.unwrap();
+    crate::support::remove_image(&image.name).await;
+    bench.close().await;
+    assert_eq!(found, "-rw-r--r--\n1000\n/home/agent\n/home/agent");
+}
+
+#[tokio::test]
 async fn what_is_not_supported_is_refused() {
     let Some(bench) = Bench::open().await else { return };
     let mut open = busybox();

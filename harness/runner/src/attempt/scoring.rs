@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use harness_core::event::AttemptEvent;
-use harness_core::files::{in_script, resolve, script_size};
+use harness_core::files::{Readers, in_script, resolve, script_size};
 use harness_core::outcome::Stage;
 use harness_core::ports::{BeforeExec, ExecRequest, ExecResult, ExecUser, PutFile, SandboxError};
 use harness_core::score::ScoreResult;
@@ -89,7 +89,7 @@ impl Attempt {
     ) -> Result<ExecResult, Break> {
         let files = self.score_files(&spec.files, submission);
         if spec.as_root && script_size(&files) <= IN_SCRIPT {
-            let script = in_script(&files, &spec.run);
+            let script = in_script(&files, &spec.run, Readers::Everybody);
             let mut request = self.scoring_request(spec);
             request.argv = vec!["/bin/sh".to_owned(), "-s".to_owned()];
             request.stdin = Some(Arc::from(script.into_bytes()));
@@ -282,7 +282,7 @@ impl Attempt {
         request.user = ExecUser::Root;
         request.env = self.sample_env();
         request.argv = vec!["/bin/sh".to_owned(), "-s".to_owned()];
-        request.stdin = Some(Arc::from(in_script(&files, &run).into_bytes()));
+        request.stdin = Some(Arc::from(in_script(&files, &run, Readers::Root).into_bytes()));
         self.exec(Stage::Solve, &request).await
     }
 }

@@ -1,20 +1,20 @@
 //! The setup stage: the sandbox, its files, its setup commands.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use harness_core::event::{AttemptEvent, WaitReason};
 use harness_core::files::resolve;
 use harness_core::outcome::{Fault, Stage};
 use harness_core::ports::{
-    ExecEnding, ExecRequest, ExecUser, PutFile, SandboxError, SandboxInfo, SandboxLabels, SandboxRequest,
+    ExecEnding, ExecRequest, ExecUser, PutFile, SandboxError, SandboxLabels, SandboxRequest,
 };
 use harness_core::sandbox::SandboxSpec;
 use harness_core::schedule::Scope;
 use harness_core::text::Capped;
 use harness_core::units::format_duration;
+
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Attempt, Break};
 
@@ -67,36 +67,32 @@ impl Attempt {
             },
         };
         let before = self.journal.now();
-        self.starting = Some(Box::pin(async move {
-            within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await
-        }));
-        let started = self.started_sandbox().await;
-        let took = self.journal.now().saturating_sub(before);
-        self.journal.waited(WaitReason::SandboxStart, took)?;
-        let info = started.map_err(|error| Break::sandbox(stage, &error))?;
-        self.journal.append(&AttemptEvent::SandboxStarted(info))?;
-        Ok(())
-    }
-
-    /// Waits for the sandbox that is being started, if any, and holds it, so that it is removed whatever comes.
-    ///
-    /// A start that is under way can't be called off: the daemon makes the container although nobody waits any more.
-    /// So it is kept if this is dropped in between, and teardown waits for what comes of it.
-    pub(super) async fn started_sandbox(&mut self) -> Result<SandboxInfo, SandboxError> {
-        let Some(starting) = &mut self.starting else {
-            return Err(SandboxError::Protocol {
-                detail: "no sandbox is being started".to_owned(),
-            });
-        };
-        let started = AssertUnwindSafe(starting).catch_unwind().await;
+        let starting =
+            tokio::spawn(
+                async move { within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await },
+            );
+        let starting = self.starting.insert(AbortOnDropHandle::new(starting));
+        let started = starting.await.unwrap_or_else(|panicked| {
+            Err(SandboxError::Protocol {
+                detail: format!("our program panicked while a sandbox was started: {panicked}"),
+            })
+        });
         self.starting = None;
-        let sandbox = started.unwrap_or_else(|_| {
-            let detail = "our program panicked while it started a sandbox".to_owned();
-            Err(SandboxError::Protocol { detail })
-        })?;
-        let info = sandbox.info();
-        *self.held.lock().await = Some(sandbox);
-        Ok(info)
+        let took = self.journal.now().saturating_sub(before);
+        let info = started.as_ref().ok().map(|sandbox| sandbox.info());
+        let failed = match started {
+            Ok(sandbox) => {
+                // Held before anything can fail, so that it is removed whatever comes.
+                *self.held.lock().await = Some(sandbox);
+                None
+            }
+            Err(error) => Some(error),
+        };
+        self.journal.waited(WaitReason::SandboxStart, took)?;
+        if let Some(info) = info {
+            self.journal.append(&AttemptEvent::SandboxStarted(info))?;
+        }
+        failed.map_or(Ok(()), |error| Err(Break::sandbox(stage, &error)))
     }
 
     async fn run_setup(&mut self, command: &str) -> Result<(), Break> {

@@ -57,7 +57,7 @@ async fn many_trials_that_wait_cost_little() {
     let body = format!("{PLAIN}limits: {{tokens: 100k}}\n");
     let world = World::new(
         suite,
-        vec![task("a", 20_000, &body)],
+        vec![task("a", 4_000, &body)],
         client,
         Provider::new(|_, _| takes(0, "")),
     );

@@ -101,7 +101,7 @@ async fn an_interrupt_is_heard_at_every_moment() {
             continue;
         }
         assert_eq!(ended, Ok(INTERRUPTED));
-        // A start that is under way is waited for, so that what it made can be removed.
+        // At most the rest of a start, which is waited for so that nothing is left behind, and a removal.
         assert!(before.elapsed() <= at + Duration::from_millis(1200), "{at:?}");
         assert_eq!(interrupted(&world, &[]).await, Ok(COMPLETE));
         world.check();
