@@ -203,23 +203,23 @@ fn a_transcript_is_readable() {
     insta::assert_snapshot!(context.run(&args).text, @r#"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt easy/a/plain/subject/0:1 (task version 3, model scripted/model.yaml)
-    #1        [TIME]  == solve ==
-    #2        [TIME]  user
+    #[N] [TIME]  attempt easy/a/plain/subject/0:1 (task version 3, model scripted/model.yaml)
+    #[N] [TIME]  == solve ==
+    #[N] [TIME]  user
           | Which colour has the sky? Submit its name.
-    #3        [TIME]  turn 0: model called with 1 messages
-    #4        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 0: model called with 1 messages
+    #[N] [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
           | Let me think.
-    #5        [TIME]  user
+    #[N] [TIME]  user
           | There was no tool call in your answer. Go on with the task by calling a tool; when you are done, call `submit` with your answer. You have 4 turns left.
-    #6        [TIME]  turn 1: model called with 3 messages
-    #7        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 1: model called with 3 messages
+    #[N] [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> submit {"answer":"blue"}
-    #8        [TIME]  submitted
+    #[N] [TIME]  submitted
           | blue
-    #9        [TIME]  == score ==
-    #10       [TIME]  scorer answer: 1.0000 (success, threshold 1): right: "blue"
-    #11       [TIME]  ended: scored: 1.0000 (success, threshold 1): right: "blue"
+    #[N] [TIME]  == score ==
+    #[N] [TIME]  scorer answer: 1.0000 (success, threshold 1): right: "blue"
+    #[N] [TIME]  ended: scored: 1.0000 (success, threshold 1): right: "blue"
     "#);
 }
 
@@ -252,30 +252,30 @@ fn hostile_texts_are_shown_escaped() {
     insta::assert_snapshot!(context.run(&args).text, @r#"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt easy/a/plain/subject/0:1 (task version 3, model scripted/model.yaml)
-    #1        [TIME]  == solve ==
-    #2        [TIME]  user
+    #[N] [TIME]  attempt easy/a/plain/subject/0:1 (task version 3, model scripted/model.yaml)
+    #[N] [TIME]  == solve ==
+    #[N] [TIME]  user
           | Which colour has the sky? Submit its name.
-    #3        [TIME]  turn 0: model called with 1 messages
-    #4        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 0: model called with 1 messages
+    #[N] [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
           | \u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31mred\u{d}\u{202e}evil
-    #5        [TIME]  user
+    #[N] [TIME]  user
           | There was no tool call in your answer. Go on with the task by calling a tool; when you are done, call `submit` with your answer. You have 4 turns left.
-    #6        [TIME]  turn 1: model called with 3 messages
-    #7        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 1: model called with 3 messages
+    #[N] [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> su\u{1b}[1mbmit {"answer":"\u001b[2J"}
-    #8        [TIME]  malformed call of su\u{1b}[1mbmit
+    #[N] [TIME]  malformed call of su\u{1b}[1mbmit
           | there is no tool `su\u{1b}[1mbmit`; the tools are: submit
-    #9        [TIME]  to the model, about su\u{1b}[1mbmit
+    #[N] [TIME]  to the model, about su\u{1b}[1mbmit
           | The call was not carried out: there is no tool `su\u{1b}[1mbmit`; the tools are: submit
-    #10       [TIME]  turn 2: model called with 5 messages
-    #11       [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 2: model called with 5 messages
+    #[N] [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> submit {"answer":"\u001b[2Jblue\u0007"}
-    #12       [TIME]  submitted
+    #[N] [TIME]  submitted
           | \u{1b}[2Jblue\u{7}
-    #13       [TIME]  == score ==
-    #14       [TIME]  scorer answer: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
-    #15       [TIME]  ended: scored: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
+    #[N] [TIME]  == score ==
+    #[N] [TIME]  scorer answer: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
+    #[N] [TIME]  ended: scored: 0.0000 (failure, threshold 1): wrong: "\u{1b}[2Jblue\u{7}"
     "#);
 }
 

@@ -135,18 +135,17 @@ fn a_setup_that_fails_voids_its_trials() {
     insta::assert_snapshot!(context.run(&args).text, @r"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt boxed/a/oracle/none/0:3 (task version 1, model none)
-    #1        [TIME]  == setup ==
-    #2        [TIME]  waited [TIME] (SandboxStart)
-    #3        [TIME]  sandbox [ID] from [ID] (runc)
+    #[N] [TIME]  attempt boxed/a/oracle/none/0:3 (task version 1, model none)
+    #[N] [TIME]  == setup ==
+    #[N] [TIME]  sandbox [ID] from [ID] (runc)
           | the daemon's storage driver has no quota: the disk limit is checked every two seconds and bounds each file
-    #4        [TIME]  setup: echo fine [exit code 0]
+    #[N] [TIME]  setup: echo fine [exit code 0]
           | fine
-    #5        [TIME]  setup: echo half; echo no such thing >&2; exit 3 [exit code 3]
+    #[N] [TIME]  setup: echo half; echo no such thing >&2; exit 3 [exit code 3]
           | half
           | no such thing
-    #6        [TIME]  == teardown ==
-    #7        [TIME]  ended: void in setup (task, setup_failed): the setup command `echo half; echo no such thing >&2; exit 3` ended with exit code 3: half
+    #[N] [TIME]  == teardown ==
+    #[N] [TIME]  ended: void in setup (task, setup_failed): the setup command `echo half; echo no such thing >&2; exit 3` ended with exit code 3: half
           | no such thing
           |
     ");

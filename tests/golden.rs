@@ -102,9 +102,9 @@ fn transcripts_of_a_run_of_version_1_are_shown() {
     insta::assert_snapshot!(context.run("transcript golden easy/wrong").text, @r#"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt easy/wrong/react/subject/0:1 (task version 3, model scripted/model.yaml)
-    #1        [TIME]  == solve ==
-    #2        [TIME]  system
+    #[N] [TIME]  attempt easy/wrong/react/subject/0:1 (task version 3, model scripted/model.yaml)
+    #[N] [TIME]  == solve ==
+    #[N] [TIME]  system
           | You work on one task, alone and from start to finish. The next message states the task.
           | 
           | How this works
@@ -133,30 +133,30 @@ fn transcripts_of_a_run_of_version_1_are_shown() {
           | - When something fails, read the error, find its cause, and try another way. Don't repeat a step that has just failed unchanged.
           | - Before you submit, check your result against every requirement of the task. Don't claim that you checked something if you did not.
           | - Don't give up while there are turns left and ways untried.
-    #3        [TIME]  user
+    #[N] [TIME]  user
           | Which colour has grass? Submit its name.
-    #4        [TIME]  turn 0: model called with 2 messages
-    #5        [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 0: model called with 2 messages
+    #[N] [TIME]  model (EndTurn, 100 in, 20 out, [TIME])
           | (reasoning) Plants are plants.
           | Grass is a plant. \u{1b}[31m
-    #6        [TIME]  user
+    #[N] [TIME]  user
           | Your message had no tool call, so nothing happened. Nobody will answer it. Go on with the task by calling a tool; if you have finished, call `submit` with your answer. This was turn 1; you have 2 left.
-    #7        [TIME]  turn 1: model called with 4 messages
-    #8        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 1: model called with 4 messages
+    #[N] [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> paint {"colour":"blue"}
-    #9        [TIME]  malformed call of paint
+    #[N] [TIME]  malformed call of paint
           | there is no tool `paint`; the tools are: submit
-    #10       [TIME]  to the model, about paint
+    #[N] [TIME]  to the model, about paint
           | The call of the tool `paint` did not work: there is no tool `paint`; the tools are: submit
           | Correct the call, or do it another way.
-    #11       [TIME]  turn 2: model called with 6 messages
-    #12       [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 2: model called with 6 messages
+    #[N] [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> submit {"answer":"purple"}
-    #13       [TIME]  submitted
+    #[N] [TIME]  submitted
           | purple
-    #14       [TIME]  == score ==
-    #15       [TIME]  scorer answer: 0.0000 (failure, threshold 1): wrong: "purple"
-    #16       [TIME]  ended: scored: 0.0000 (failure, threshold 1): wrong: "purple"
+    #[N] [TIME]  == score ==
+    #[N] [TIME]  scorer answer: 0.0000 (failure, threshold 1): wrong: "purple"
+    #[N] [TIME]  ended: scored: 0.0000 (failure, threshold 1): wrong: "purple"
     "#);
 }
 
@@ -166,9 +166,9 @@ fn transcripts_of_failed_and_judged_attempts_of_version_1_are_shown() {
     insta::assert_snapshot!(context.run("transcript golden easy/retried/react/subject/0:1").text, @r"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt easy/retried/react/subject/0:1 (task version 3, model scripted/model.yaml)
-    #1        [TIME]  == solve ==
-    #2        [TIME]  system
+    #[N] [TIME]  attempt easy/retried/react/subject/0:1 (task version 3, model scripted/model.yaml)
+    #[N] [TIME]  == solve ==
+    #[N] [TIME]  system
           | You work on one task, alone and from start to finish. The next message states the task.
           | 
           | How this works
@@ -197,18 +197,18 @@ fn transcripts_of_failed_and_judged_attempts_of_version_1_are_shown() {
           | - When something fails, read the error, find its cause, and try another way. Don't repeat a step that has just failed unchanged.
           | - Before you submit, check your result against every requirement of the task. Don't claim that you checked something if you did not.
           | - Don't give up while there are turns left and ways untried.
-    #3        [TIME]  user
+    #[N] [TIME]  user
           | Which colour has the sea? Submit its name.
-    #4        [TIME]  turn 0: model called with 2 messages
-    #5        [TIME]  model failed: malformed answer: scripted fault; then GiveUp
-    #6        [TIME]  ended: void in solve (provider, malformed): malformed answer: scripted fault
+    #[N] [TIME]  turn 0: model called with 2 messages
+    #[N] [TIME]  model failed: malformed answer: scripted fault; then GiveUp
+    #[N] [TIME]  ended: void in solve (provider, malformed): malformed answer: scripted fault
     ");
     insta::assert_snapshot!(context.run("transcript golden hard/unscored").text, @r#"
     exit code: 0
     --- stdout
-    #0        [TIME]  attempt hard/unscored/react/subject/0:1 (task version 1, model scripted/model.yaml)
-    #1        [TIME]  == solve ==
-    #2        [TIME]  system
+    #[N] [TIME]  attempt hard/unscored/react/subject/0:1 (task version 1, model scripted/model.yaml)
+    #[N] [TIME]  == solve ==
+    #[N] [TIME]  system
           | You work on one task, alone and from start to finish. The next message states the task.
           | 
           | How this works
@@ -237,15 +237,15 @@ fn transcripts_of_failed_and_judged_attempts_of_version_1_are_shown() {
           | - When something fails, read the error, find its cause, and try another way. Don't repeat a step that has just failed unchanged.
           | - Before you submit, check your result against every requirement of the task. Don't claim that you checked something if you did not.
           | - Don't give up while there are turns left and ways untried.
-    #3        [TIME]  user
+    #[N] [TIME]  user
           | Which colour is best? Submit its name.
-    #4        [TIME]  turn 0: model called with 2 messages
-    #5        [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
+    #[N] [TIME]  turn 0: model called with 2 messages
+    #[N] [TIME]  model (ToolCalls, 100 in, 20 out, [TIME])
           | -> submit {"answer":"blue"}
-    #6        [TIME]  submitted
+    #[N] [TIME]  submitted
           | blue
-    #7        [TIME]  == score ==
-    #8        [TIME]  scorer judge: no score (no_verdict): there is no JSON object; the judge answered "I can not say."
-    #9        [TIME]  ended: scored: no score (no_verdict): there is no JSON object; the judge answered "I can not say."
+    #[N] [TIME]  == score ==
+    #[N] [TIME]  scorer judge: no score (no_verdict): there is no JSON object; the judge answered "I can not say."
+    #[N] [TIME]  ended: scored: no score (no_verdict): there is no JSON object; the judge answered "I can not say."
     "#);
 }

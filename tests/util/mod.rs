@@ -150,7 +150,6 @@ impl Context {
                 (r"harness-check-\d+-\d+", "harness-check-[ID]"),
                 (r"127\.0\.0\.1:\d{4,5}\b", "127.0.0.1:[PORT]"),
                 (r"content-length=\d+", "content-length=[N]"),
-                (r"waited \S+ \(", "waited [TIME] ("),
                 (r"\b(sha256:)?[0-9a-f]{12,64}\b", "[ID]"),
                 (r"\bplan [0-9a-f]{8,}", "plan [ID]"),
                 (
@@ -158,7 +157,9 @@ impl Context {
                     "([TIME] ago); no event for [TIME]",
                 ),
                 // Of transcripts: working time, and the time of a call.
-                (r"(?m)^(#\d+ +)\d+\.\d\ds", "${1}[TIME]"),
+                // Waits are worth a line only if they are long, and then the next lines have other numbers.
+                (r"(?m)^#\d+ +\d+\.\d\ds  waited .*\n", ""),
+                (r"(?m)^#\d+ +\d+\.\d\ds", "#[N] [TIME]"),
                 (r", (\d+(ms|s|m|h))+\)", ", [TIME])"),
             ]
             .map(|(pattern, with)| (Regex::new(pattern).unwrap(), with))
