@@ -325,7 +325,8 @@ pub enum StopReason {
     ContentFilter,
 }
 
-/// Why a call failed. Each variant has one meaning; see [`ModelError::transience`] and [`ModelError::fault`].
+/// Why a call failed. Each variant has one meaning; see [`ModelError::transience`] and
+/// [`model_fault`](crate::outcome::model_fault).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ModelError {
