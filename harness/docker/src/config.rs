@@ -29,11 +29,6 @@ const OPEN_FILES: i64 = 4096;
 
 /// The name of every sandbox's host: the same each time, so that what an agent sees is too.
 pub(crate) const HOST_NAME: &str = "sandbox";
-/// Where names are looked up. The daemon hides the image's file and writes none for containers without a network.
-pub(crate) const HOSTS_PATH: &str = "/etc/hosts";
-/// What stands there.
-pub(crate) const HOSTS: &str =
-    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tsandbox\n";
 
 /// Whether the daemon can bound the growth of a container's file system itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

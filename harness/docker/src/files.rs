@@ -10,7 +10,6 @@ use futures_util::StreamExt;
 use harness_core::ports::{FileContent, FileProblem, PutFile, SandboxError};
 use harness_core::units::Bytes;
 
-use crate::config;
 use crate::errors::About;
 use crate::provider::Shared;
 use crate::sandbox::DockerSandbox;
@@ -121,15 +120,15 @@ pub(crate) enum Target {
     Running,
 }
 
-/// Packs files with their owners; `None` if there is nothing to put. A fresh container also gets names for itself. Folders below the workdir are named, so
-/// that they belong to the user and so that a link that the agent put there is replaced, not followed.
+/// Packs files with their owners; `None` if there is nothing to put. Folders below the workdir are named, so that
+/// they belong to the user and so that a link that the agent put there is replaced, not followed.
 pub(crate) fn pack(
     files: &[PutFile],
     workdir: &str,
     owner: Owner,
     target: Target,
 ) -> Result<Option<Vec<u8>>, SandboxError> {
-    if files.is_empty() && target == Target::Running {
+    if files.is_empty() && target != Target::Fresh(Workdir::Make) {
         return Ok(None);
     }
     let mut tarball = Tarball::new();
@@ -146,11 +145,6 @@ pub(crate) fn pack(
     };
     for folder in &folders {
         tarball.folder(folder, 0o755, owner).map_err(unpackable)?;
-    }
-    if target != Target::Running {
-        tarball
-            .file(config::HOSTS_PATH, 0o644, Owner::ROOT, config::HOSTS.as_bytes())
-            .map_err(unpackable)?;
     }
     for file in files {
         let owner = if is_below(&file.path, workdir) {
@@ -244,7 +238,6 @@ mod tests {
         let expected = [
             "home/agent/a/ 755 7:8",
             "home/agent/a/b/ 755 7:8",
-            "etc/hosts 644 0:0",
             "home/agent/a/b/c 644 7:8",
             "home/agentx/d 644 0:0",
             "score/run.sh 755 0:0",
@@ -252,7 +245,7 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(
             listing(&[], "/work", Target::Fresh(Workdir::Make)),
-            ["work/ 755 7:8", "etc/hosts 644 0:0"]
+            ["work/ 755 7:8"]
         );
         assert_eq!(listing(&[], "/work", Target::Running), Vec::<String>::new());
     }
