@@ -415,7 +415,7 @@ fn version_and_help() {
     Examples:
       harness run tasks/suites/demo.yaml
       harness run tasks/auth-log-intruder --scaffold oracle
-      harness run tasks/* --model compat/qwen3 --epochs 4 --dry-run
+      harness run tasks --model compat/qwen3 --epochs 4 --dry-run
 
     Interrupt once to stop in order and keep a run that can be continued; twice to stop at once.
     ");

@@ -225,3 +225,44 @@ async fn a_model_that_says_the_key_does_not_get_it_logged() {
         assert!(!leaks(shown.as_bytes()), "{shown}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_judge_that_says_the_key_when_it_scores_again_does_not_get_it_logged() {
+    let said = [
+        Behaviour::Answer(Answer::text("no verdict today")),
+        Behaviour::Answer(Answer::text(
+            &json!({"score": 1, "reason": format!("the key is {KEY}")}).to_string(),
+        )),
+    ];
+    let server = FakeServer::start(said).await.unwrap();
+    let context = Context::new().env("TEST_KEY", KEY);
+    let judged = EASY.replace(
+        "score: {answer: {match: exact}}",
+        "score: {judge: {model: judge, rubric: rubric.j2, scale: [0, 1]}}",
+    );
+    context
+        .write("tasks/easy/task.yaml", &judged)
+        .write("tasks/easy/rubric.j2", "Is it a colour?\n")
+        .write(
+            "model.yaml",
+            "harness: 1\nscripts:\n  - then: {tools: [{name: submit, arguments: {answer: blue}}]}\n",
+        )
+        .write(
+            "suite.yaml",
+            &format!(
+                "harness: 1\nid: judged\nmodels:\n  - {{id: subject, use: scripted/model.yaml}}\n  - {{id: grader, use: compat/m, role: judge, base_url: \"{}\", key_env: TEST_KEY}}\nscaffolds: [react]\ntasks: [tasks/*]\n",
+                server.base_url()
+            ),
+        );
+    context.run("run suite.yaml --limit 1").expect(0);
+    let name = context.run_name();
+    let shot = context.run(&format!("rescore {name}"));
+    assert!(
+        shot.stderr.contains("unscored (no_verdict) -> 1.0000"),
+        "{}",
+        shot.stderr
+    );
+    assert!(!leaks(shot.stdout.as_bytes()) && !leaks(shot.stderr.as_bytes()));
+    assert_no_key(&context.path(""));
+    log_of(&context.only_run()).assert_sound();
+}

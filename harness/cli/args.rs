@@ -53,7 +53,7 @@ pub(crate) struct ResultsArg {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  harness run tasks/suites/demo.yaml\n  harness run tasks/auth-log-intruder --scaffold oracle\n  harness run tasks/* --model compat/qwen3 --epochs 4 --dry-run\n\nInterrupt once to stop in order and keep a run that can be continued; twice to stop at once."
+    after_help = "Examples:\n  harness run tasks/suites/demo.yaml\n  harness run tasks/auth-log-intruder --scaffold oracle\n  harness run tasks --model compat/qwen3 --epochs 4 --dry-run\n\nInterrupt once to stop in order and keep a run that can be continued; twice to stop at once."
 )]
 pub(crate) struct RunArgs {
     /// A suite file, or folders of tasks

@@ -13,7 +13,7 @@ use harness_core::score::ScoreResult;
 use harness_core::suite::SuiteSpec;
 use harness_report::summary_table;
 use harness_runner::{Progress, RescoreInput, RunInput, rescore_attempt};
-use harness_store::{DiskStore, Scrubber};
+use harness_store::DiskStore;
 
 use crate::args::{Format, RescoreArgs};
 use crate::clients::clients;
@@ -45,7 +45,7 @@ pub(crate) async fn rescore(args: RescoreArgs) -> Result<Exit, Failure> {
         .parent()
         .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let made = clients(&planned.suite.models, &base)?;
-    let (store, _) = DiskStore::resume(&stored.dir, Scrubber::none())?;
+    let (store, _) = DiskStore::resume(&stored.dir, made.scrubber)?;
     let input = input(&stored, planned, made.models).await?;
     let changed = score_all(&stored, &input, &store, chosen).await?;
     store.close()?;

@@ -107,7 +107,11 @@ pub(crate) fn find(path: &Path) -> Result<Vec<Found>, Failure> {
         match path.file_name().and_then(|name| name.to_str()) {
             Some("task.yaml") => found.push(Found::Task(parent())),
             Some("scaffold.yaml") => found.push(Found::Scaffold(parent())),
-            _ => found.push(kind_of(path)?),
+            _ if is_yaml(path) => found.push(kind_of(path)?),
+            _ => {
+                let failure = Failure::input(format!("{} is not a YAML file", path.display()));
+                return Err(failure.hint("name a suite, or a folder: every task below it is found"));
+            }
         }
         return Ok(found);
     }
@@ -139,14 +143,16 @@ fn search(folder: &Path, found: &mut Vec<Found>) -> Result<(), Failure> {
         }
         if meta.is_dir() {
             search(&path, found)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml" || extension == "yml")
-        {
+        } else if is_yaml(&path) {
             found.push(kind_of(&path)?);
         }
     }
     Ok(())
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// Tells suites from scripted models and lists by name and top-level keys.
