@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::outcome::Stage;
 use crate::ports::{ExecEnding, ExecResult};
 use crate::score::{Score, ScoreResult, Unscored};
 use crate::task::{CommandSpec, JudgeSpec, ScoreRead, ScoreSpec};
@@ -251,14 +250,6 @@ pub fn failed_at_limit(threshold: f64) -> ScoreResult {
         ),
         metrics: BTreeMap::new(),
     })
-}
-
-/// Returns whether an error in this stage leaves something that can still be scored later.
-pub fn can_be_rescored(stage: Stage) -> bool {
-    match stage {
-        Stage::Score | Stage::Teardown => true,
-        Stage::Setup | Stage::Solve => false,
-    }
 }
 
 #[cfg(test)]

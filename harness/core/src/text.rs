@@ -269,6 +269,19 @@ mod tests {
             ("a?c", "ac", false),
             ("*b*b", "abab", true),
             ("*b*b", "aba", false),
+            ("", "", true),
+            ("a*", "a", true),
+            ("a*c", "abcbc", true),
+            ("*a?", "xaä", true),
+            ("**b", "ab", true),
+            ("a-*", "a-b", true),
+            ("", "a", false),
+            ("a", "", false),
+            ("?", "", false),
+            ("a*c", "abcb", false),
+            ("*a?", "xa", false),
+            ("A", "a", false),
+            ("a", "ab", false),
         ] {
             assert_eq!(glob_fits(pattern, text), fits, "{pattern} {text}");
         }

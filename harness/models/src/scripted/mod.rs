@@ -40,7 +40,6 @@
 //! ends as [`ModelError::Stalled`](harness_core::model::ModelError::Stalled) after that wait.
 
 mod client;
-mod glob;
 mod read;
 mod script;
 mod template;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness_core::model::{CallOrigin, Message, ModelError, ModelRequest, Reply, StopReason, Usage};
+use harness_core::text::glob_fits;
 use regex::{Captures, Regex};
 
-use super::glob;
 use super::template::Template;
 
 /// One entry of `scripts`.
@@ -36,7 +36,7 @@ pub(super) struct When {
 impl When {
     pub(super) fn fits(&self, origin: &CallOrigin) -> bool {
         let text = |pattern: &Option<String>, name: &str| {
-            pattern.as_ref().is_none_or(|pattern| glob::fits(pattern, name))
+            pattern.as_ref().is_none_or(|pattern| glob_fits(pattern, name))
         };
         let number = |wanted: Option<u32>, number: u32| wanted.is_none_or(|wanted| wanted == number);
         text(&self.task, origin.task.as_str())
