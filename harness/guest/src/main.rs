@@ -1,0 +1,3 @@
+//! The helper: process 1 of a sandbox.
+
+fn main() {}
