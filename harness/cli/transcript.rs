@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use harness_core::event::{AttemptEvent, Line};
 use harness_core::fold::AttemptView;
 use harness_core::model::Message;
+use harness_core::ports::SandboxFact;
 use harness_core::score::ScoreResult;
 use harness_core::scoring::describe_ending;
 use harness_core::text::{Capped, printable};
@@ -245,8 +246,37 @@ fn title_and_body(event: &AttemptEvent) -> (String, String) {
                 .unwrap_or_default();
             (format!("scorer {part}: {}", score_words(score)), body)
         }
+        AttemptEvent::SandboxReported { fact } => (fact_words(fact), none),
+        AttemptEvent::SandboxKept(kept) => {
+            let state = if kept.paused { "paused" } else { "running" };
+            (format!("sandbox kept as {} ({state})", kept.name), none)
+        }
         AttemptEvent::Noted { text } => (format!("note: {text}"), none),
         AttemptEvent::Ended { outcome } => (format!("ended: {}", outcome_words(outcome)), none),
+    }
+}
+
+fn fact_words(fact: &SandboxFact) -> String {
+    match fact {
+        SandboxFact::Egress(attempt) => {
+            let verdict = if attempt.verdict.blocked() {
+                "blocked"
+            } else {
+                "allowed"
+            };
+            format!(
+                "egress {verdict}: {} {}:{} ({:?}), {} bytes out, {} in, {}",
+                attempt.method,
+                attempt.host,
+                attempt.port,
+                attempt.verdict,
+                attempt.sent,
+                attempt.received,
+                format_duration(attempt.took)
+            )
+        }
+        SandboxFact::ServiceEnded { service, code } => format!("service {service} ended with code {code}"),
+        SandboxFact::Dropped { count } => format!("{count} more reports of the sandbox were not kept"),
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::egress::EgressCounts;
 use crate::ids::{AttemptId, Digest, PhaseId, RunId, TrialId};
 use crate::model::{Message, ModelError, Reply, Sampling, StopReason, Usage};
 use crate::outcome::{Outcome, Stage};
-use crate::ports::{ExecEnding, LogSeal, PreparedImage, SandboxInfo, Swept};
+use crate::ports::{ExecEnding, KeptSandbox, LogSeal, PreparedImage, SandboxFact, SandboxInfo, Swept};
 use crate::score::ScoreResult;
 use crate::task::LimitKind;
 use crate::text::Capped;
@@ -158,6 +159,9 @@ pub struct AttemptEnded {
     pub wall: Duration,
     /// Malformed tool calls.
     pub malformed_calls: u32,
+    /// How often the sandbox reached for the outside.
+    #[serde(default, skip_serializing_if = "EgressCounts::is_zero")]
+    pub egress: EgressCounts,
     /// The attempt's log. `None` if the process died before it was sealed.
     pub log: Option<LogSeal>,
     /// What follows.
@@ -360,6 +364,13 @@ pub enum AttemptEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<Capped>,
     },
+    /// Something happened in or around the sandbox without being asked for.
+    SandboxReported {
+        /// What.
+        fact: SandboxFact,
+    },
+    /// The sandbox is kept beyond the attempt.
+    SandboxKept(KeptSandbox),
     /// Something worth knowing that has no event of its own.
     Noted {
         /// What.

@@ -14,6 +14,7 @@ pub mod suite;
 pub mod surface;
 pub mod task;
 
+pub mod egress;
 pub mod event;
 pub mod outcome;
 pub mod score;

@@ -233,7 +233,8 @@ pub fn sandbox_scope(error: &SandboxError) -> Scope {
         | SandboxError::File { .. }
         | SandboxError::NoShell { .. }
         | SandboxError::UnknownUser { .. }
-        | SandboxError::Protocol { .. } => Scope::Attempt,
+        | SandboxError::Protocol { .. }
+        | SandboxError::Breached { .. } => Scope::Attempt,
     }
 }
 
@@ -243,7 +244,8 @@ pub fn sandbox_fault(error: &SandboxError) -> Fault {
         SandboxError::DaemonUnreachable { .. }
         | SandboxError::Daemon { .. }
         | SandboxError::Gone { .. }
-        | SandboxError::HostDisk { .. } => Fault::Sandbox,
+        | SandboxError::HostDisk { .. }
+        | SandboxError::Breached { .. } => Fault::Sandbox,
         SandboxError::ImageMissing { .. }
         | SandboxError::ImageBuild { .. }
         | SandboxError::RuntimeUnknown { .. }

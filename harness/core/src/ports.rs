@@ -18,6 +18,12 @@ use crate::task::FileData;
 use crate::text::Captured;
 use crate::units::{Bytes, Moment, Timestamp, seconds};
 
+mod facts;
+mod terminal;
+
+pub use facts::{CollectRequest, Collected, CollectedFile, KeepReason, KeptSandbox, SandboxFact};
+pub use terminal::{Terminal, TerminalOutput, TerminalRequest, TerminalState, WindowSize};
+
 /// A boxed future, the only kind that crosses a port.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -43,6 +49,9 @@ pub trait SandboxProvider: Send + Sync {
 
     /// Removes what earlier processes left behind.
     fn sweep<'a>(&'a self, scope: &'a SweepScope) -> Later<'a, Result<Swept, SandboxError>>;
+
+    /// Waits until every sandbox that was stopped is really gone. Returns what could not be removed, in words.
+    fn settle(&self) -> Later<'_, Vec<String>>;
 }
 
 /// An image that is there.
@@ -54,6 +63,9 @@ pub struct PreparedImage {
     pub id: String,
     /// How it came to be there.
     pub origin: ImageOrigin,
+    /// The images of the services, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, PreparedImage>,
 }
 
 /// How an image came to be there.
@@ -79,6 +91,8 @@ pub struct SandboxRequest {
     pub image: PreparedImage,
     /// Files to put in before anything runs.
     pub files: Vec<PutFile>,
+    /// The same for the services that have files, by name.
+    pub service_files: BTreeMap<String, Vec<PutFile>>,
     /// Whose it is.
     pub labels: SandboxLabels,
 }
@@ -152,7 +166,23 @@ pub trait Sandbox: Send + Sync {
     /// Unpacks an archive made by [`export`](Self::export) of a folder of this name into the parent of `path`.
     fn import<'a>(&'a self, path: &'a str, archive: Vec<u8>) -> Later<'a, Result<(), SandboxError>>;
 
-    /// Removes the sandbox. Safe to call when it is gone.
+    /// Starts a program on a terminal of its own.
+    fn open_terminal<'a>(
+        &'a self,
+        request: &'a TerminalRequest,
+    ) -> Later<'a, Result<Box<dyn Terminal>, SandboxError>>;
+
+    /// Reads the regular files that match patterns, as far as the task's user may read them. Links are not followed.
+    fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>>;
+
+    /// Returns what happened since the last call without being asked for.
+    fn take_facts(&self) -> Vec<SandboxFact>;
+
+    /// Keeps the sandbox beyond its attempt, in quarantine or since a person asked for it; `stop` then does nothing.
+    fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>>;
+
+    /// Removes the sandbox; the removal may go on in the background (see [`SandboxProvider::settle`]). Safe to call
+    /// when it is gone.
     fn stop(&self) -> Later<'_, Result<(), SandboxError>>;
 }
 
@@ -367,6 +397,14 @@ pub enum SandboxError {
         /// What.
         detail: String,
     },
+    /// A containment event: something in the sandbox tried to deceive or get at the host.
+    #[error("containment event `{breach}`: {evidence}")]
+    Breached {
+        /// Its short name.
+        breach: String,
+        /// How it is known.
+        evidence: String,
+    },
 }
 
 impl SandboxError {
@@ -390,6 +428,7 @@ impl SandboxError {
             Self::NoShell { .. } => "no_shell",
             Self::UnknownUser { .. } => "unknown_user",
             Self::Protocol { .. } => "protocol",
+            Self::Breached { .. } => "breached",
         }
     }
 }

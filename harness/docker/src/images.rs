@@ -174,6 +174,7 @@ impl Found {
             name: name.to_owned(),
             id: self.id,
             origin,
+            services: BTreeMap::new(),
         }
     }
 }

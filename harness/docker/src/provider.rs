@@ -232,4 +232,8 @@ impl SandboxProvider for DockerProvider {
     fn sweep<'a>(&'a self, scope: &'a SweepScope) -> Later<'a, Result<Swept, SandboxError>> {
         Box::pin(self.sweep_scope(scope))
     }
+
+    fn settle(&self) -> Later<'_, Vec<String>> {
+        Box::pin(async { Vec::new() })
+    }
 }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use harness_core::ports::{
-    ExecRequest, ExecResult, FileContent, Later, PutFile, Sandbox, SandboxError, SandboxInfo,
+    CollectRequest, Collected, ExecRequest, ExecResult, FileContent, KeepReason, KeptSandbox, Later, PutFile,
+    Sandbox, SandboxError, SandboxFact, SandboxInfo, Terminal, TerminalRequest,
 };
 use harness_core::units::Bytes;
 
@@ -156,6 +157,37 @@ impl Sandbox for DockerSandbox {
 
     fn import<'a>(&'a self, path: &'a str, archive: Vec<u8>) -> Later<'a, Result<(), SandboxError>> {
         Box::pin(self.import_folder(path, archive))
+    }
+
+    fn open_terminal<'a>(
+        &'a self,
+        _request: &'a TerminalRequest,
+    ) -> Later<'a, Result<Box<dyn Terminal>, SandboxError>> {
+        Box::pin(async {
+            Err(SandboxError::Unsupported {
+                what: "terminals".to_owned(),
+            })
+        })
+    }
+
+    fn collect<'a>(&'a self, _request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
+        Box::pin(async {
+            Err(SandboxError::Unsupported {
+                what: "collecting".to_owned(),
+            })
+        })
+    }
+
+    fn take_facts(&self) -> Vec<SandboxFact> {
+        Vec::new()
+    }
+
+    fn keep(&self, _reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
+        Box::pin(async {
+            Err(SandboxError::Unsupported {
+                what: "keeping".to_owned(),
+            })
+        })
     }
 
     fn stop(&self) -> Later<'_, Result<(), SandboxError>> {

@@ -54,6 +54,7 @@ fn ended(outcome: Outcome, then: Then, cost: Option<Usd>) -> AttemptEnded {
         working: Duration::from_millis(1_250),
         wall: Duration::from_secs(2),
         malformed_calls: 1,
+        egress: harness_core::egress::EgressCounts::default(),
         log: Some(harness_core::ports::LogSeal {
             file: "000000.1.jsonl".into(),
             lines: 1,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use harness_core::agent::{Agent, Finished, Why};
+use harness_core::egress::EgressCounts;
 use harness_core::event::{AttemptEvent, LOG_FORMAT};
 use harness_core::ids::AttemptId;
 use harness_core::model::{ModelError, Usage};
@@ -50,6 +51,7 @@ pub(crate) struct AttemptReport {
     pub(crate) cost: Option<Usd>,
     pub(crate) turns: u32,
     pub(crate) malformed_calls: u32,
+    pub(crate) egress: EgressCounts,
     pub(crate) working: Duration,
     pub(crate) wall: Duration,
     /// `None` if nobody is left who could have sealed it.
@@ -70,6 +72,7 @@ impl AttemptReport {
             cost: None,
             turns: 0,
             malformed_calls: 0,
+            egress: EgressCounts::default(),
             working: Duration::ZERO,
             wall: Duration::ZERO,
             log: Ok(None),
@@ -95,6 +98,10 @@ pub(crate) enum Break {
         evidence: String,
     },
     Cancelled(CancelledBy),
+    Breached {
+        breach: String,
+        evidence: String,
+    },
     Store(StoreError),
 }
 
@@ -106,6 +113,12 @@ impl From<StoreError> for Break {
 
 impl Break {
     pub(crate) fn sandbox(stage: Stage, error: &SandboxError) -> Self {
+        if let SandboxError::Breached { breach, evidence } = error {
+            return Self::Breached {
+                breach: breach.clone(),
+                evidence: evidence.clone(),
+            };
+        }
         Self::Void {
             stage,
             fault: sandbox_fault(error),
@@ -151,6 +164,7 @@ pub(crate) struct Attempt {
     pub(crate) judge_cost: Option<Usd>,
     pub(crate) agent: Option<Agent>,
     pub(crate) artifacts: Vec<PutFile>,
+    pub(crate) egress: EgressCounts,
     /// A sandbox that is being started. Dropping the daemon's half-done work would leave a container behind, so
     /// an attempt that is stopped meanwhile waits for it and removes it.
     pub(crate) starting: Option<AbortOnDropHandle<Result<Box<dyn Sandbox>, SandboxError>>>,
@@ -170,6 +184,7 @@ impl Attempt {
             judge_cost: Some(Usd::ZERO),
             agent: None,
             artifacts: Vec::new(),
+            egress: EgressCounts::default(),
             starting: None,
             at: Stage::Setup,
         }
@@ -339,6 +354,7 @@ pub(crate) async fn drive(mut attempt: Attempt) -> AttemptReport {
         usage: agent.map(Agent::usage).unwrap_or_default(),
         turns: agent.map_or(0, Agent::turns),
         malformed_calls: agent.map_or(0, Agent::malformed_calls),
+        egress: attempt.egress,
         judge_usage: attempt.judge_usage,
         attempt: attempt.id,
         outcome,
@@ -357,6 +373,10 @@ fn conclude(ended: Result<Outcome, Break>) -> (Outcome, Ending, Option<StoreErro
     match ended {
         Ok(outcome) => (outcome, Ending::Settled, None),
         Err(Break::Cancelled(by)) => (Outcome::Cancelled { by }, Ending::Cancelled, None),
+        Err(Break::Breached { breach, evidence }) => {
+            let evidence = Capped::new(&evidence, 8192);
+            (Outcome::Breached { breach, evidence }, Ending::Settled, None)
+        }
         Err(Break::Store(error)) => (
             Outcome::Cancelled {
                 by: CancelledBy::Operator,

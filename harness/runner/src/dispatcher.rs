@@ -385,6 +385,7 @@ impl Dispatcher {
             working: report.working,
             wall: report.wall,
             malformed_calls: report.malformed_calls,
+            egress: report.egress,
             log: report.log.ok().flatten(),
             then,
         })))

@@ -119,6 +119,7 @@ pub async fn rescore_attempt(
         Break::Void { evidence, .. } => evidence,
         Break::Store(error) => error.to_string(),
         Break::Cancelled(_) => "it was stopped".to_owned(),
+        Break::Breached { breach, evidence } => format!("containment event `{breach}`: {evidence}"),
     })
 }
 

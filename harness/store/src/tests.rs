@@ -68,6 +68,7 @@ fn ended(attempt: AttemptId, log: Option<LogSeal>) -> RunEvent {
         working: Duration::from_millis(250),
         wall: Duration::from_millis(500),
         malformed_calls: 0,
+        egress: harness_core::egress::EgressCounts::default(),
         log,
         then: Then::Open,
     }))

@@ -8,6 +8,7 @@ use crate::event::{AttemptEnded, AttemptEvent, Line, Then};
 use crate::ids::AttemptId;
 use crate::model::Usage;
 use crate::outcome::{CancelledBy, Outcome};
+use crate::ports::SandboxFact;
 
 /// Returns the ending of an attempt whose process died and whose log can't be read: nothing is known of what it
 /// used.
@@ -24,6 +25,7 @@ pub fn crashed(attempt: AttemptId) -> AttemptEnded {
         working: Duration::ZERO,
         wall: Duration::ZERO,
         malformed_calls: 0,
+        egress: crate::egress::EgressCounts::default(),
         log: None,
         then: Then::Open,
     }
@@ -48,6 +50,9 @@ pub fn crashed_after<'a>(
                 ended.usage += *usage;
             }
             AttemptEvent::CallMalformed { .. } => ended.malformed_calls += 1,
+            AttemptEvent::SandboxReported {
+                fact: SandboxFact::Egress(egress),
+            } => ended.egress.count(egress.verdict),
             _ => {}
         }
     }

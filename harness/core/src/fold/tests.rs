@@ -65,6 +65,7 @@ pub(super) fn ending(attempt: AttemptId, outcome: Outcome, then: Then) -> RunEve
         working: Duration::from_secs(3),
         wall: Duration::from_secs(4),
         malformed_calls: 1,
+        egress: crate::egress::EgressCounts::default(),
         log: None,
         then,
     }))
@@ -179,6 +180,7 @@ fn a_run_in_full() {
         unsealed: 6,
         turns: 12,
         malformed_calls: 6,
+        egress: crate::egress::EgressCounts::default(),
         usage: Usage {
             input: Tokens(600),
             output: Tokens(60),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::egress::EgressCounts;
 use crate::event::{AttemptEnded, SkipReason, Then};
 use crate::ids::AttemptId;
 use crate::model::Usage;
@@ -155,6 +156,8 @@ pub struct Totals {
     pub turns: u64,
     /// Malformed tool calls.
     pub malformed_calls: u64,
+    /// How often sandboxes reached for the outside.
+    pub egress: EgressCounts,
     /// Tokens.
     pub usage: Usage,
     /// Money; `None` as soon as that of one attempt is unknown.
@@ -174,6 +177,7 @@ impl Default for Totals {
             unsealed: 0,
             turns: 0,
             malformed_calls: 0,
+            egress: EgressCounts::default(),
             usage: Usage::default(),
             cost: Some(Usd::ZERO),
             known_cost: Usd::ZERO,
@@ -190,6 +194,8 @@ impl Totals {
         self.unsealed += u64::from(ended.log.is_none());
         self.turns += u64::from(ended.turns);
         self.malformed_calls += u64::from(ended.malformed_calls);
+        self.egress.allowed += ended.egress.allowed;
+        self.egress.blocked += ended.egress.blocked;
         self.usage += ended.usage;
         self.usage += ended.judge_usage;
         self.cost = self.cost.zip(ended.cost).map(|(sum, cost)| sum + cost);

@@ -108,6 +108,7 @@ impl Bench {
             image: self.image(&spec).await,
             spec: Arc::new(spec),
             files,
+            service_files: BTreeMap::new(),
             labels: labels(&self.run),
         }
     }

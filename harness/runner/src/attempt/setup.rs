@@ -1,5 +1,6 @@
 //! The setup stage: the sandbox, its files, its setup commands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ impl Attempt {
             spec: Arc::new(spec.clone()),
             image,
             files,
+            service_files: BTreeMap::new(),
             labels: SandboxLabels {
                 run: self.context.run.clone(),
                 attempt: self.id.clone(),

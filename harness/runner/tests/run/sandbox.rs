@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use harness_core::ports::{
-    ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin, Later, PreparedImage,
-    PutFile, Sandbox, SandboxError, SandboxInfo, SandboxProvider, SandboxRequest, SweepScope, Swept,
+    CollectRequest, Collected, ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin,
+    KeepReason, KeptSandbox, Later, PreparedImage, PutFile, Sandbox, SandboxError, SandboxFact, SandboxInfo,
+    SandboxProvider, SandboxRequest, SweepScope, Swept, Terminal, TerminalRequest,
 };
 use harness_core::sandbox::{ImageSource, SandboxSpec};
 use harness_core::task::FileData;
@@ -166,6 +167,7 @@ impl SandboxProvider for Provider {
                 name: name.clone(),
                 id: "sha256:0".to_owned(),
                 origin: ImageOrigin::Present,
+                services: BTreeMap::new(),
             })
         })
     }
@@ -176,6 +178,10 @@ impl SandboxProvider for Provider {
 
     fn sweep<'a>(&'a self, _: &'a SweepScope) -> Later<'a, Result<Swept, SandboxError>> {
         Box::pin(async { Ok(Swept::default()) })
+    }
+
+    fn settle(&self) -> Later<'_, Vec<String>> {
+        Box::pin(async { Vec::new() })
     }
 }
 
@@ -303,6 +309,36 @@ impl Sandbox for Fake {
     fn import<'a>(&'a self, path: &'a str, archive: Vec<u8>) -> Later<'a, Result<(), SandboxError>> {
         self.note(format!("import {path} {}", String::from_utf8_lossy(&archive)));
         Box::pin(async { Ok(()) })
+    }
+
+    fn open_terminal<'a>(
+        &'a self,
+        _: &'a TerminalRequest,
+    ) -> Later<'a, Result<Box<dyn Terminal>, SandboxError>> {
+        Box::pin(async {
+            Err(SandboxError::Unsupported {
+                what: "terminals".to_owned(),
+            })
+        })
+    }
+
+    fn collect<'a>(&'a self, _: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
+        Box::pin(async { Ok(Collected::default()) })
+    }
+
+    fn take_facts(&self) -> Vec<SandboxFact> {
+        Vec::new()
+    }
+
+    fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
+        Box::pin(async move {
+            Ok(KeptSandbox {
+                id: self.id.clone(),
+                name: self.id.clone(),
+                reason,
+                paused: reason == KeepReason::Quarantine,
+            })
+        })
     }
 
     fn stop(&self) -> Later<'_, Result<(), SandboxError>> {

@@ -314,6 +314,7 @@ fn no_secret_reaches_the_disk() {
             name: "image".into(),
             id: "sha256:0".into(),
             origin: harness_core::ports::ImageOrigin::Present,
+            services: std::collections::BTreeMap::new(),
         },
     };
     wait(store.commit(now(), started)).unwrap();
