@@ -24,6 +24,7 @@ pub mod ports;
 pub mod files;
 pub mod prompt;
 pub mod template;
+pub mod terminal;
 pub mod tools;
 
 pub mod agent;
