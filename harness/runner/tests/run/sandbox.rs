@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use harness_core::capture::{Capturing, Decision, Entry, EntryKind};
 use harness_core::ports::{
     CollectRequest, Collected, ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin,
     KeepReason, KeptSandbox, Later, PreparedImage, PutFile, Sandbox, SandboxError, SandboxFact, SandboxInfo,
@@ -338,8 +339,28 @@ impl Sandbox for Fake {
         Box::pin(async move { (self.on_terminal)(request) })
     }
 
-    fn collect<'a>(&'a self, _: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
-        Box::pin(async { Ok(Collected::default()) })
+    fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
+        self.note("collect");
+        let mut capturing = Capturing::new(request);
+        for (path, bytes) in self.files.lock().unwrap().iter() {
+            // A file that begins so is a link.
+            let kind = if bytes.starts_with(b"-> ") {
+                EntryKind::Link
+            } else {
+                EntryKind::File
+            };
+            let (size, links) = (bytes.len() as u64, 1);
+            let path = path.as_bytes();
+            if let Decision::Take { path, .. } = capturing.offer(&Entry {
+                path,
+                kind,
+                size,
+                links,
+            }) {
+                capturing.keep(&path, bytes.clone(), size);
+            }
+        }
+        Box::pin(async { Ok(capturing.finish()) })
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {
