@@ -21,6 +21,7 @@ pub mod score;
 
 pub mod ports;
 
+pub mod capture;
 pub mod files;
 pub mod prompt;
 pub mod template;

@@ -61,14 +61,23 @@ pub(crate) enum First<'a> {
     Helper(&'a HelperProgram, &'a str),
 }
 
+/// What root's processes in a container may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RootPowers {
+    /// A few capabilities: setup, scorers and services, where the agent is not root.
+    Few,
+    /// None at all, where the agent is root itself.
+    None,
+}
+
 /// What a container is made from.
 pub(crate) struct ContainerPlan<'a> {
     /// What the task asks for.
     pub(crate) spec: &'a SandboxSpec,
     /// The image.
     pub(crate) image: &'a str,
-    /// The user's number; root gets no capabilities at all.
-    pub(crate) uid: u64,
+    /// What root's processes may.
+    pub(crate) root: RootPowers,
     /// Its labels.
     pub(crate) labels: HashMap<String, String>,
     /// What runs first.
@@ -179,7 +188,7 @@ fn capabilities(plan: &ContainerPlan<'_>) -> Option<Vec<String>> {
         First::Helper(..) => &HELPER_CAPABILITIES,
     };
     let all = ROOT_CAPABILITIES.iter().chain(helpers);
-    (plan.uid != 0).then(|| all.map(|name| (*name).to_owned()).collect())
+    (plan.root == RootPowers::Few).then(|| all.map(|name| (*name).to_owned()).collect())
 }
 
 /// Returns the storage option that bounds a container's file system.
@@ -236,12 +245,12 @@ mod tests {
         }
     }
 
-    fn hardened(uid: u64, quota: DiskQuota) -> HostConfig {
+    fn hardened(root: RootPowers, quota: DiskQuota) -> HostConfig {
         let spec = spec();
         let plan = ContainerPlan {
             spec: &spec,
             image: "sha256:0",
-            uid,
+            root,
             labels: HashMap::new(),
             quota,
             cpus: 1.5,
@@ -277,12 +286,12 @@ mod tests {
             }),
             ..HostConfig::default()
         };
-        assert_eq!(hardened(1000, DiskQuota::Supported), expected);
+        assert_eq!(hardened(RootPowers::Few, DiskQuota::Supported), expected);
         let of_root = HostConfig {
             cap_add: None,
             storage_opt: None,
             ..expected
         };
-        assert_eq!(hardened(0, DiskQuota::Unsupported), of_root);
+        assert_eq!(hardened(RootPowers::None, DiskQuota::Unsupported), of_root);
     }
 }

@@ -22,6 +22,8 @@ use crate::sandbox::DockerSandbox;
 /// What a shell says for a program that is not there, and for one that can't be started.
 const NOT_FOUND: i32 = 127;
 const NOT_STARTED: i32 = 126;
+/// What nothing works without.
+const SHELL: &str = "/bin/sh";
 /// Arguments and variables together; the kernel takes no more than two megabytes, and no single one above 128 KiB.
 const LONGEST_COMMAND: usize = 900 << 10;
 /// The longest input of one command.
@@ -69,7 +71,7 @@ impl DockerSandbox {
         }
     }
 
-    fn exec_of(&self, request: &ExecRequest) -> Exec {
+    pub(crate) fn exec_of(&self, request: &ExecRequest) -> Exec {
         let given = request
             .env
             .iter()
@@ -129,6 +131,12 @@ impl DockerSandbox {
         let exit = match over {
             Over::Exit(exit) => exit,
             Over::NotStarted(problem) => {
+                if problem.kind == ProblemKind::Missing
+                    && request.argv.first().is_some_and(|first| first == SHELL)
+                {
+                    let detail = problem.text;
+                    return Err(SandboxError::NoShell { detail });
+                }
                 let code = match problem.kind {
                     ProblemKind::Missing => NOT_FOUND,
                     ProblemKind::WrongKind

@@ -59,6 +59,7 @@ impl DockerSandbox {
         let failed =
             |error: bollard::errors::Error| self.shared.error(&error, "keep a sandbox", About::Container);
         let paused = reason == KeepReason::Quarantine;
+        self.end_connections().await;
         for id in self.containers() {
             if paused {
                 docker.pause_container(&id).await.map_err(failed)?;

@@ -5,6 +5,7 @@
 
 mod base;
 mod build;
+mod collect;
 mod config;
 mod daemon_terminal;
 mod debian;
@@ -12,6 +13,7 @@ mod errors;
 mod events;
 mod exec;
 mod facts;
+mod facts_log;
 mod files;
 mod gc;
 mod helped;
@@ -20,12 +22,14 @@ mod images;
 mod kept;
 mod kill;
 mod link;
+mod net;
 mod open_network;
 mod output;
 mod provider;
 mod removal;
 mod sandbox;
 mod scripts;
+mod services;
 mod settings;
 mod tarball;
 

@@ -14,13 +14,13 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use harness_core::ports::{
     Later, PreparedImage, Sandbox, SandboxError, SandboxProvider, SandboxRequest, SweepScope, Swept,
 };
-use harness_core::sandbox::SandboxSpec;
+use harness_core::sandbox::{NetworkPolicy, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::Timestamp;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
-use crate::config::{self, ContainerPlan, DiskQuota, First};
+use crate::config::{self, ContainerPlan, DiskQuota, First, RootPowers};
 use crate::errors::{self, About, Failure, meaning};
 use crate::events::{self, Ear, Switchboard};
 use crate::facts::{FactsKey, ImageFacts};
@@ -110,17 +110,31 @@ impl DockerProvider {
     }
 
     async fn start_sandbox(&self, request: &SandboxRequest) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let listed = matches!(request.spec.network, NetworkPolicy::Allow(_));
+        if listed || !request.spec.services.is_empty() {
+            return Ok(Box::new(self.start_attached(request).await?));
+        }
         if config::is_open(&request.spec) {
             self.shared.provide_open_network().await?;
         }
-        Ok(Box::new(self.start_one(request).await?))
+        let container = Wanted {
+            request,
+            hosts: scripts::HOSTS,
+            root: None,
+        };
+        Ok(Box::new(self.start_one(container).await?))
     }
 
-    /// Starts the container of a sandbox, with the helper if that can run there.
-    async fn start_one(&self, request: &SandboxRequest) -> Result<DockerSandbox, SandboxError> {
+    /// Starts one container, with the helper if that can run there.
+    pub(crate) async fn start_one(&self, wanted: Wanted<'_>) -> Result<DockerSandbox, SandboxError> {
+        let request = wanted.request;
         let facts = self.facts(&request.image, &request.spec).await?;
+        let wanted = Wanted {
+            root: wanted.root.or(Some(root_powers(&facts))),
+            ..wanted
+        };
         let why = match self.shared.helper_for(&request.image.id) {
-            Ok(program) => match self.start_helped(request, &facts, &program).await {
+            Ok(program) => match self.start_helped(&wanted, &facts, &program).await {
                 Err(Refused::Helper(why)) => {
                     self.shared.refuse_helper(&request.image.id, &why);
                     why
@@ -130,22 +144,22 @@ impl DockerProvider {
             },
             Err(why) => why,
         };
-        let sandbox = self.start_plain(request, &facts).await?;
+        let sandbox = self.start_plain(&wanted, &facts).await?;
         sandbox.note(&format!("every command is a call of the daemon: {why}"));
         Ok(sandbox)
     }
 
     async fn start_helped(
         &self,
-        request: &SandboxRequest,
+        wanted: &Wanted<'_>,
         facts: &ImageFacts,
         program: &HelperProgram,
     ) -> Result<DockerSandbox, Refused> {
-        let shared = &self.shared;
+        let (shared, request) = (&self.shared, wanted.request);
         shared.helper_provided(program, &request.image.id).await?;
-        let first = First::Helper(program, scripts::HOSTS);
+        let first = First::Helper(program, wanted.hosts);
         let slot = shared.slot().await;
-        let id = self.create(request, facts, first).await?;
+        let id = self.create(wanted, facts, first).await?;
         let ear = shared.switchboard.listen(&id);
         let started = self.greet(&id, facts, request).await;
         drop(slot);
@@ -193,16 +207,24 @@ impl DockerProvider {
         }
     }
 
+    /// Brings the helper to the daemon before the first sandbox needs it.
+    pub(crate) async fn prepare_helper(&self, image: &str) -> Result<(), SandboxError> {
+        match self.shared.helper_for(image) {
+            Ok(program) => self.shared.helper_provided(&program, image).await,
+            Err(_) => Ok(()),
+        }
+    }
+
     async fn start_plain(
         &self,
-        request: &SandboxRequest,
+        wanted: &Wanted<'_>,
         facts: &ImageFacts,
     ) -> Result<DockerSandbox, SandboxError> {
-        let shared = &self.shared;
+        let (shared, request) = (&self.shared, wanted.request);
         let fresh = Target::Fresh(facts.workdir);
         let archive = files::pack(&request.files, &request.spec.workdir, facts.owner, fresh)?;
         let slot = shared.slot().await;
-        let id = self.create(request, facts, First::Keeper).await?;
+        let id = self.create(wanted, facts, First::Keeper).await?;
         let ear = shared.switchboard.listen(&id);
         if let Err(error) = self.fill_and_start(&id, archive).await {
             shared.remove_container(&id).await?;
@@ -214,11 +236,11 @@ impl DockerProvider {
 
     async fn create(
         &self,
-        request: &SandboxRequest,
+        wanted: &Wanted<'_>,
         facts: &ImageFacts,
         first: First<'_>,
     ) -> Result<String, SandboxError> {
-        let shared = &self.shared;
+        let (shared, request) = (&self.shared, wanted.request);
         let spec = &request.spec;
         let mut labels = config::labels(&request.labels, &shared.boot, &shared.owner);
         labels.insert(config::LABEL_USER.to_owned(), facts.name(&spec.user));
@@ -226,7 +248,7 @@ impl DockerProvider {
         let body = config::container(ContainerPlan {
             spec,
             image: &request.image.id,
-            uid: facts.owner.uid,
+            root: wanted.root.unwrap_or(RootPowers::None),
             labels,
             first,
             quota: shared.known_quota().unwrap_or(DiskQuota::Unsupported),
@@ -269,6 +291,24 @@ impl DockerProvider {
         }
         let started = shared.docker.start_container(id, None).await;
         started.map_err(|error| shared.error(&error, "start a sandbox", About::Container))
+    }
+}
+
+/// A container that is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) request: &'a SandboxRequest,
+    /// The text of its `/etc/hosts`.
+    pub(crate) hosts: &'a str,
+    /// What root's processes may; by default what the task's user leaves them.
+    pub(crate) root: Option<RootPowers>,
+}
+
+fn root_powers(facts: &ImageFacts) -> RootPowers {
+    if facts.owner.uid == 0 {
+        RootPowers::None
+    } else {
+        RootPowers::Few
     }
 }
 
@@ -321,6 +361,11 @@ impl Shared {
             Some(why) => Err(why.clone()),
             None => self.helper.clone(),
         }
+    }
+
+    /// Returns the volume with the helper.
+    pub(crate) fn helper_volume(&self) -> Option<String> {
+        self.helper.as_ref().ok().map(HelperProgram::volume)
     }
 
     fn refuse_helper(&self, image: &str, why: &str) {

@@ -20,9 +20,11 @@ use crate::config::DiskQuota;
 use crate::errors::About;
 use crate::events::Ear;
 use crate::facts::ImageFacts;
+use crate::facts_log::FactLog;
 use crate::files::check_path;
-use crate::link::Link;
+use crate::link::{Broken, Link};
 use crate::provider::Shared;
+use crate::services::Attached;
 
 /// A running container.
 pub(crate) struct DockerSandbox {
@@ -48,6 +50,10 @@ pub(crate) struct DockerSandbox {
     pub(crate) extra_env: Vec<(String, String)>,
     /// Containers of its services.
     pub(crate) services: Vec<String>,
+    /// What happened without being asked for.
+    pub(crate) log: Arc<FactLog>,
+    /// What runs on the host for it.
+    pub(crate) attached: Attached,
 }
 
 impl DockerSandbox {
@@ -71,6 +77,8 @@ impl DockerSandbox {
             link: None,
             extra_env: Vec::new(),
             services: Vec::new(),
+            log: Arc::default(),
+            attached: Attached::default(),
         }
     }
 
@@ -78,6 +86,28 @@ impl DockerSandbox {
     pub(crate) fn containers(&self) -> Vec<String> {
         let own = std::iter::once(self.id.clone());
         own.chain(self.services.iter().cloned()).collect()
+    }
+
+    /// Returns the stream to the helper; without one, commands are calls of the daemon. A stream that was lost while
+    /// the sandbox lives on (the daemon's connection broke) is done without.
+    pub(crate) async fn helper(&self) -> Result<Option<&Arc<Link>>, SandboxError> {
+        let Some(link) = &self.link else {
+            return Ok(None);
+        };
+        match link.broken() {
+            None => Ok(Some(link)),
+            Some(breach @ Broken::Breach(_)) => Err(breach.into()),
+            Some(Broken::Ended(why)) => {
+                self.check_alive().await?;
+                if self.attached.any() {
+                    return Err(Broken::Ended(why).into());
+                }
+                self.note(&format!(
+                    "the stream to the helper was lost, so every command is a call of the daemon from here on: {why}"
+                ));
+                Ok(None)
+            }
+        }
     }
 
     /// Records how this sandbox differs from what was asked, once.
@@ -134,6 +164,7 @@ impl DockerSandbox {
     /// Begins to remove the containers, unless they are kept.
     pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
         if !self.stopped.swap(true, Ordering::AcqRel) {
+            self.end_connections().await;
             self.shared.remove_later(self.containers()).await;
         }
         Ok(())
@@ -176,7 +207,7 @@ impl Sandbox for DockerSandbox {
 
     fn exec<'a>(&'a self, request: &'a ExecRequest) -> Later<'a, Result<ExecResult, SandboxError>> {
         Box::pin(async move {
-            match &self.link {
+            match self.helper().await? {
                 Some(link) => self.exec_helped(link, request).await,
                 None => self.exec_request(request).await,
             }
@@ -185,7 +216,7 @@ impl Sandbox for DockerSandbox {
 
     fn read<'a>(&'a self, path: &'a str, cap: Bytes) -> Later<'a, Result<FileContent, SandboxError>> {
         Box::pin(async move {
-            let Some(link) = &self.link else {
+            let Some(link) = self.helper().await? else {
                 return self.read_file(path, cap).await;
             };
             check_path(path)?;
@@ -198,7 +229,7 @@ impl Sandbox for DockerSandbox {
 
     fn write<'a>(&'a self, files: &'a [PutFile]) -> Later<'a, Result<(), SandboxError>> {
         Box::pin(async move {
-            match &self.link {
+            match self.helper().await? {
                 Some(link) => self.write_helped(link, files).await,
                 None => self.write_files(files).await,
             }
@@ -207,7 +238,7 @@ impl Sandbox for DockerSandbox {
 
     fn kill_all(&self) -> Later<'_, Result<(), SandboxError>> {
         Box::pin(async move {
-            let Some(link) = &self.link else {
+            let Some(link) = self.helper().await? else {
                 return self.kill_everything().await;
             };
             match link.kill_all().await {
@@ -230,23 +261,19 @@ impl Sandbox for DockerSandbox {
         request: &'a TerminalRequest,
     ) -> Later<'a, Result<Box<dyn Terminal>, SandboxError>> {
         Box::pin(async move {
-            match &self.link {
+            match self.helper().await? {
                 Some(link) => self.terminal_helped(link, request).await,
                 None => self.open_daemon_terminal(request).await,
             }
         })
     }
 
-    fn collect<'a>(&'a self, _request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
-        Box::pin(async {
-            Err(SandboxError::Unsupported {
-                what: "collecting".to_owned(),
-            })
-        })
+    fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
+        Box::pin(self.collect_files(request))
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {
-        Vec::new()
+        self.log.take()
     }
 
     fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {

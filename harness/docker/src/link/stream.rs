@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::table::{Asked, Table};
+use crate::net::{Listener, Net};
 use crate::output::OutputStream;
 
 /// How much is gathered before it is written to the stream.
@@ -53,7 +54,9 @@ pub(crate) struct Link {
 struct Inner {
     outbox: mpsc::UnboundedSender<ToGuest>,
     table: Mutex<Table>,
-    next: AtomicU32,
+    /// The last number that was given to a request.
+    last: Arc<AtomicU32>,
+    net: Net,
     broken: watch::Sender<Option<Broken>>,
 }
 
@@ -83,10 +86,12 @@ impl Attached {
             Err(_) => return Err(Broken::Ended("the helper did not greet".to_owned())),
         }
         let (outbox, messages) = mpsc::unbounded_channel();
+        let last = Arc::new(AtomicU32::new(0));
         let inner = Arc::new(Inner {
+            net: Net::new(outbox.clone(), Arc::clone(&last)),
             outbox,
             table: Mutex::default(),
-            next: AtomicU32::new(1),
+            last,
             broken: watch::Sender::new(None),
         });
         let reader = read_on(Arc::clone(&inner), self.output, frames, words);
@@ -104,12 +109,35 @@ impl Attached {
 impl Link {
     /// Returns a number for a request.
     pub(crate) fn number(&self) -> u32 {
-        self.inner.next.fetch_add(1, Ordering::Relaxed)
+        self.inner.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
     /// Sends a message. A broken stream is noticed by whoever waits for an answer.
     pub(crate) fn send(&self, message: ToGuest) {
         let _ = self.inner.outbox.send(message);
+    }
+
+    /// Returns the connections of this stream.
+    pub(crate) fn net(&self) -> &Net {
+        &self.inner.net
+    }
+
+    /// Has the helper accept connections at a loopback address of the sandbox.
+    pub(crate) async fn listen(&self, address: [u8; 4], port: u16) -> Result<Listener, String> {
+        let ask = |number| self.ask_to_listen(number, address, port);
+        self.net().listen(ask).await
+    }
+
+    /// Sends the request to listen under a number and waits for the answer.
+    pub(crate) async fn ask_to_listen(&self, id: u32, address: [u8; 4], port: u16) -> Result<(), String> {
+        let (answer, done) = oneshot::channel();
+        self.enter(id, Asked::Deed(answer));
+        self.send(ToGuest::Listen { id, address, port });
+        match self.answer(done).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(problem)) => Err(problem.text),
+            Err(Broken::Ended(why) | Broken::Breach(why)) => Err(why),
+        }
     }
 
     /// Enters a request before it is sent.
@@ -211,6 +239,7 @@ async fn read_on(
     };
     tracing::debug!(?broken, "the stream to a helper is over");
     inner.broken.send_replace(Some(broken));
+    inner.net.close();
     inner.table.lock().unwrap_or_else(PoisonError::into_inner).close();
 }
 
@@ -220,7 +249,16 @@ fn take_all(inner: &Inner, frames: &mut FrameReader) -> Result<(), String> {
         .next::<FromGuest>()
         .map_err(|error: FrameError| error.to_string())?
     {
-        table.take(message)?;
+        match message {
+            FromGuest::Accepted { .. }
+            | FromGuest::Dialled { .. }
+            | FromGuest::Ports { .. }
+            | FromGuest::NetData { .. }
+            | FromGuest::NetCredit { .. }
+            | FromGuest::NetEnd { .. }
+            | FromGuest::NetReset { .. } => inner.net.take(message).map_err(|breach| breach.what)?,
+            other => table.take(other)?,
+        }
     }
     Ok(())
 }

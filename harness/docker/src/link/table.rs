@@ -139,11 +139,15 @@ pub(crate) enum Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     asked: BTreeMap<u32, Asked>,
+    closed: bool,
 }
 
 impl Table {
+    /// Enters a request; when nothing comes any more it is dropped at once.
     pub(crate) fn insert(&mut self, id: u32, asked: Asked) {
-        self.asked.insert(id, asked);
+        if !self.closed {
+            self.asked.insert(id, asked);
+        }
     }
 
     pub(crate) fn command(&mut self, id: u32) -> Option<&mut CommandState> {
@@ -177,6 +181,7 @@ impl Table {
 
     /// Drops everything: whoever waits learns that nothing comes any more.
     pub(crate) fn close(&mut self) {
+        self.closed = true;
         for asked in std::mem::take(&mut self.asked).into_values() {
             if let Asked::Command(state) = asked {
                 state.changed.notify_waiters();
