@@ -15,6 +15,7 @@ mod files;
 mod gc;
 mod images;
 mod kill;
+mod net;
 mod output;
 mod provider;
 mod sandbox;
