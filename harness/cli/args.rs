@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use harness_core::plan::OpenNetwork;
+use harness_core::sandbox::Runtime;
 
 /// A measuring instrument for dangerous capabilities of language-model agents.
 #[derive(Debug, Parser)]
@@ -51,10 +53,41 @@ pub(crate) struct ResultsArg {
     pub(crate) results: PathBuf,
 }
 
+/// A container runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeName {
+    /// The daemon's default
+    Runc,
+    /// crun: the same isolation, with less work
+    Crun,
+    /// gVisor: a kernel of its own between sandbox and host
+    Runsc,
+}
+
+impl RuntimeName {
+    pub(crate) fn runtime(self) -> Runtime {
+        match self {
+            Self::Runc => Runtime::Runc,
+            Self::Crun => Runtime::Crun,
+            Self::Runsc => Runtime::Runsc,
+        }
+    }
+}
+
+/// Returns what a flag says about `network: open`.
+pub(crate) fn open_network(allowed: bool) -> OpenNetwork {
+    if allowed {
+        OpenNetwork::Allowed
+    } else {
+        OpenNetwork::Refused
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  harness run tasks/suites/demo.yaml\n  harness run tasks/auth-log-intruder --scaffold oracle\n  harness run tasks --model compat/qwen3 --epochs 4 --dry-run\n\nInterrupt once to stop in order and keep a run that can be continued; twice to stop at once."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct RunArgs {
     /// A suite file, or folders of tasks
     #[arg(required = true, value_name = "SUITE|TASK")]
@@ -71,6 +104,12 @@ pub(crate) struct RunArgs {
     /// At most so many samples of each task
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+    /// The container runtime of all sandboxes, in place of the suite's and the tasks'
+    #[arg(long, value_name = "RUNTIME")]
+    pub(crate) runtime: Option<RuntimeName>,
+    /// Let tasks with `network: open` run; their sandboxes reach everything that this machine reaches
+    #[arg(long)]
+    pub(crate) allow_open_network: bool,
     #[command(flatten)]
     pub(crate) results: ResultsArg,
     /// Print the results as JSON
@@ -95,6 +134,12 @@ pub(crate) struct CheckArgs {
     /// Also run the oracle, which must succeed, and do nothing, which must fail, on every sample
     #[arg(long)]
     pub(crate) sandbox: bool,
+    /// With --sandbox: the container runtime, in place of the tasks'
+    #[arg(long, value_name = "RUNTIME", requires = "sandbox")]
+    pub(crate) runtime: Option<RuntimeName>,
+    /// With --sandbox: let tasks with `network: open` run
+    #[arg(long, requires = "sandbox")]
+    pub(crate) allow_open_network: bool,
     /// Print the problems as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -179,6 +224,9 @@ pub(crate) struct RescoreArgs {
     /// Score everything again, not only what has no score
     #[arg(long)]
     pub(crate) all: bool,
+    /// Let tasks with `network: open` be scored in a sandbox
+    #[arg(long)]
+    pub(crate) allow_open_network: bool,
     #[command(flatten)]
     pub(crate) results: ResultsArg,
 }

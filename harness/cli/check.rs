@@ -35,7 +35,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         crate::warn(&format!("{files} file(s) checked, {warnings} warning(s)\n"));
     }
     if args.sandbox && !tasks.is_empty() {
-        return prove(tasks);
+        return prove(tasks, args);
     }
     Ok(Exit::Clear)
 }
@@ -97,7 +97,7 @@ fn show(collector: &Collector, other: &[String], as_json: bool) -> Result<(usize
 }
 
 /// Runs the oracle and nothing on every sample. The oracle must succeed and nothing must fail.
-fn prove(tasks: Vec<PathBuf>) -> Result<Exit, Failure> {
+fn prove(tasks: Vec<PathBuf>, checked: &CheckArgs) -> Result<Exit, Failure> {
     let folder = Scratch::new()?;
     let args = RunArgs {
         what: tasks,
@@ -105,6 +105,8 @@ fn prove(tasks: Vec<PathBuf>) -> Result<Exit, Failure> {
         scaffold: vec!["oracle".to_owned(), "noop".to_owned()],
         epochs: Some(1),
         limit: None,
+        runtime: checked.runtime,
+        allow_open_network: checked.allow_open_network,
         results: ResultsArg {
             results: folder.path.clone(),
         },

@@ -16,7 +16,7 @@ use harness_core::scaffold::ScaffoldSpec;
 use harness_core::suite::SuiteSpec;
 use harness_core::task::{FileData, TaskFiles, TaskSpec};
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, open_network};
 use crate::exit::Failure;
 use crate::walk::{Found, find, read_folder, unreadable};
 
@@ -172,6 +172,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, Failure> {
             tasks,
             scaffolds,
             limit: args.limit,
+            open_network: open_network(args.allow_open_network),
         },
         base,
         source,
@@ -389,6 +390,9 @@ fn lists_near(base: &Path, collector: &mut Collector) -> Result<(Vec<ModelSpec>,
 fn override_suite(suite: &mut SuiteSpec, args: &RunArgs, library: &[ModelSpec]) -> Result<(), Failure> {
     if let Some(epochs) = args.epochs {
         suite.epochs = epochs.max(1);
+    }
+    if let Some(name) = args.runtime {
+        suite.runtime = Some(name.runtime());
     }
     if !args.scaffold.is_empty() {
         suite.scaffolds = args.scaffold.iter().map(|id| id.as_str().into()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness_core::event::RunEvent;
 use harness_core::fold::{EndedView, Life};
-use harness_core::plan::{Plan, PlanInput, plan};
+use harness_core::plan::{OpenNetwork, Plan, PlanInput, plan};
 use harness_core::ports::{Clock as _, EventStore as _};
 use harness_core::schedule::Spend;
 use harness_core::score::ScoreResult;
@@ -15,7 +15,7 @@ use harness_report::summary_table;
 use harness_runner::{Progress, RescoreInput, RunInput, rescore_attempt};
 use harness_store::DiskStore;
 
-use crate::args::{Format, RescoreArgs};
+use crate::args::{Format, RescoreArgs, open_network};
 use crate::clients::clients;
 use crate::clock::SystemClock;
 use crate::exit::{Exit, Failure};
@@ -39,7 +39,7 @@ pub(crate) async fn rescore(args: RescoreArgs) -> Result<Exit, Failure> {
         );
         return Ok(Exit::Clear);
     }
-    let planned = plan_again(&stored)?;
+    let planned = plan_again(&stored, open_network(args.allow_open_network))?;
     let source = Path::new(&stored.plan.source);
     let base = source
         .parent()
@@ -155,7 +155,7 @@ fn chosen(stored: &StoredRun, args: &RescoreArgs) -> Result<Vec<(usize, EndedVie
 }
 
 /// Plans the run's tasks as they are now in their folders: a repaired scorer is what is wanted.
-fn plan_again(stored: &StoredRun) -> Result<Plan, Failure> {
+fn plan_again(stored: &StoredRun, open_network: OpenNetwork) -> Result<Plan, Failure> {
     let mut collector = Collector::default();
     let mut tasks = Vec::new();
     for task in &stored.plan.tasks {
@@ -190,6 +190,7 @@ fn plan_again(stored: &StoredRun) -> Result<Plan, Failure> {
         concurrency: record.concurrency.clone(),
         retry: record.retry.clone(),
         limits: harness_core::task::LimitOverrides::default(),
+        runtime: record.runtime,
         phases: Vec::new(),
         report_formats: Vec::new(),
     };
@@ -198,6 +199,7 @@ fn plan_again(stored: &StoredRun) -> Result<Plan, Failure> {
         tasks,
         scaffolds,
         limit: None,
+        open_network,
     })
     .map_err(|problems| crate::plan_view::refused(&problems))
 }

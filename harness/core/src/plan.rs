@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest, ModelId, PhaseId, SampleId, ScaffoldId, SuiteId, TaskId, TrialId};
 use crate::model::{ModelSpec, Usage};
-use crate::sandbox::NetworkPolicy;
+use crate::sandbox::Runtime;
 use crate::scaffold::{ScaffoldKind, ScaffoldSpec};
 use crate::schedule::Spend;
 use crate::scoring::{Part, parts};
@@ -40,6 +40,18 @@ pub struct PlanInput {
     pub scaffolds: Vec<Arc<ScaffoldSpec>>,
     /// At most so many samples of each task.
     pub limit: Option<usize>,
+    /// Whether a sandbox may reach everything.
+    pub open_network: OpenNetwork,
+}
+
+/// Whether tasks with `network: open` may be planned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenNetwork {
+    /// They are refused.
+    #[default]
+    Refused,
+    /// A person asked for it on the command line.
+    Allowed,
 }
 
 /// Trials and everything that they refer to.
@@ -49,7 +61,7 @@ pub struct Plan {
     pub id: Digest,
     /// The suite.
     pub suite: SuiteSpec,
-    /// Its tasks.
+    /// Its tasks, as they will run: with the suite's runtime, if it has one.
     pub tasks: Vec<Arc<TaskSpec>>,
     /// Its scaffolds.
     pub scaffolds: Vec<Arc<ScaffoldSpec>>,
@@ -109,6 +121,9 @@ pub struct PlanRecord {
     pub concurrency: Concurrency,
     /// When attempts are tried again.
     pub retry: RetryPolicy,
+    /// The runtime that overrides every task's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
     /// Models, key sources included and keys never.
     pub models: Vec<ModelSpec>,
     /// Scaffolds.
@@ -208,7 +223,9 @@ pub fn plan(input: PlanInput) -> Result<Plan, Vec<PlanProblem>> {
         tasks,
         scaffolds,
         limit,
+        open_network,
     } = input;
+    let tasks = with_runtime(tasks, suite.runtime);
     let phases = phases_of(&suite);
     let limits: Vec<Vec<Arc<Limits>>> = tasks
         .iter()
@@ -229,7 +246,7 @@ pub fn plan(input: PlanInput) -> Result<Plan, Vec<PlanProblem>> {
         trials: Vec::new(),
     };
     plan.trials = trials_of(&plan, limit);
-    let problems = check::problems(&plan);
+    let problems = check::problems(&plan, open_network);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -276,6 +293,7 @@ impl Plan {
             budget: suite.budget.clone(),
             concurrency: suite.concurrency.clone(),
             retry: suite.retry.clone(),
+            runtime: suite.runtime,
             models: suite.models.clone(),
             scaffolds: self
                 .scaffolds
@@ -316,6 +334,20 @@ impl Plan {
         };
         self.tasks.iter().zip(&self.limits).map(record).collect()
     }
+}
+
+/// Returns the tasks as they run where the suite says in which runtime.
+fn with_runtime(tasks: Vec<Arc<TaskSpec>>, runtime: Option<Runtime>) -> Vec<Arc<TaskSpec>> {
+    let Some(runtime) = runtime else { return tasks };
+    let change = |mut task: Arc<TaskSpec>| {
+        if task.sandbox.is_some()
+            && let Some(sandbox) = &mut Arc::make_mut(&mut task).sandbox
+        {
+            sandbox.runtime = runtime;
+        }
+        task
+    };
+    tasks.into_iter().map(change).collect()
 }
 
 fn scaffold_record(scaffold: &ScaffoldSpec) -> ScaffoldRecord {
@@ -519,20 +551,6 @@ pub fn unselected(plan: &Plan) -> Vec<TaskId> {
         .filter(|at| !selected.contains(at))
         .map(|at| plan.tasks[at].id.clone())
         .collect()
-}
-
-/// Returns whether this build can give a sandbox what it asks for, or why not.
-pub fn unsupported_sandbox(task: &TaskSpec) -> Option<&'static str> {
-    let sandbox = task.sandbox.as_ref()?;
-    if !sandbox.services.is_empty() {
-        return Some("`sandbox.services` is not available in this version");
-    }
-    match sandbox.network {
-        NetworkPolicy::None => None,
-        NetworkPolicy::Internal => Some("`network: internal` is not available in this version"),
-        NetworkPolicy::Allow(_) => Some("`network: {allow: ...}` is not available in this version"),
-        NetworkPolicy::Open => Some("`network: open` is not available in this version"),
-    }
 }
 
 /// Returns the model that a judge's name means: a role first, else an id.

@@ -446,6 +446,12 @@ pub enum FileProblem {
     /// The path cannot be used.
     #[error("not a valid path")]
     BadPath,
+    /// It may not be read or written.
+    #[error("permission denied")]
+    Denied,
+    /// There is no room for it: the sandbox's disk limit, or the host's disk.
+    #[error("no space left")]
+    NoSpace,
 }
 
 /// Where events and blobs are kept. Calls are quick: they buffer, or write to the page cache.

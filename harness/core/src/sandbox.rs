@@ -75,6 +75,8 @@ pub struct ServiceSpec {
     pub command: Vec<String>,
     /// Its files.
     pub files: FileMap,
+    /// Variables of its command and its health check.
+    pub env: BTreeMap<String, String>,
     /// How one knows that it is ready.
     pub healthcheck: Option<Healthcheck>,
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ModelId, PhaseId, ScaffoldId, SuiteId};
 use crate::model::ModelSpec;
+use crate::sandbox::Runtime;
 use crate::surface::Level;
 use crate::task::LimitOverrides;
 use crate::units::{Tokens, Usd, seconds_opt};
@@ -40,6 +41,8 @@ pub struct SuiteSpec {
     pub retry: RetryPolicy,
     /// Overrides of every task's limits.
     pub limits: LimitOverrides,
+    /// Overrides every task's container runtime.
+    pub runtime: Option<Runtime>,
     /// Phases in order; a suite without any has the one phase `main`.
     pub phases: Vec<PhaseSpec>,
     /// Derived files that a run writes at its end.

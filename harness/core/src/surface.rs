@@ -477,6 +477,13 @@ mod tests {
                 "SL2 14 T0.H1.N1 22222211",
             ),
             (
+                shown(
+                    "sandbox: {image: 'harness/python:1', services: {web: {image: 'harness/python:1'}}}",
+                    "react",
+                ),
+                "SL2 14 T0.H1.N1 22222211",
+            ),
+            (
                 shown("sandbox: {image: 'harness/python:1', network: open}", "react"),
                 "SL3 16 T0.H1.N0 23232211",
             ),

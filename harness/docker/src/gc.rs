@@ -14,6 +14,7 @@ use harness_core::units::Timestamp;
 
 use crate::config::{LABEL_ATTEMPT, LABEL_BOOT, LABEL_EXPIRES, LABEL_RUN};
 use crate::errors::About;
+use crate::kept;
 use crate::provider::DockerProvider;
 
 /// Something that carries our labels.
@@ -59,6 +60,10 @@ impl DockerProvider {
             .filters(&filters)
             .build();
         for found in docker.list_containers(Some(options)).await.map_err(failed)? {
+            let mut names = found.names.iter().flatten();
+            if names.any(|name| kept::reason_of(name).is_some()) {
+                continue;
+            }
             all.push(leftover(LeftoverKind::Container, found.id, found.labels));
         }
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();

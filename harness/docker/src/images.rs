@@ -13,7 +13,6 @@ use harness_core::sandbox::{ImageSource, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 
 use crate::base::{self, BASE_IMAGES, BaseImage};
-use crate::config;
 use crate::errors::About;
 use crate::provider::{DockerProvider, Shared};
 use crate::settings::PullPolicy;
@@ -75,7 +74,6 @@ impl DockerProvider {
         spec: &SandboxSpec,
         files: &BTreeMap<String, Arc<FileData>>,
     ) -> Result<PreparedImage, SandboxError> {
-        config::check_supported(spec)?;
         let runtime = spec.runtime.name();
         if spec.runtime != Runtime::Runc && !self.shared.runtimes.iter().any(|known| known == runtime) {
             return Err(SandboxError::RuntimeUnknown {

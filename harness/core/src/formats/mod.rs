@@ -15,6 +15,7 @@ mod sandbox;
 mod scaffold;
 mod schema;
 mod score;
+mod services;
 mod source;
 mod suggest;
 mod suite;

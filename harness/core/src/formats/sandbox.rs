@@ -1,6 +1,6 @@
 //! `sandbox`: the container of an attempt.
 //!
-//! Owns: its shape, images, networks, services and resources. Must not: know Docker.
+//! Owns: its shape, images, networks and resources (services have a module of their own). Must not: know Docker.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use super::Folder;
 use super::paths::{FileMapWire, Want, container_path, file_map, folder_path};
 use super::reader::Reader;
+use super::services::{Service, services};
 use super::source::Span;
 use super::suggest;
 use super::tree::{Kind, Node, quoted};
 use super::wire::{At, Definitions, Keyed, Text, Wire, expected, record, words};
-use crate::sandbox::{Healthcheck, ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec, ServiceSpec};
+use crate::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
 use crate::task::FileMap;
 use crate::units::Bytes;
 
@@ -31,32 +32,6 @@ record! {
         context: required String,
         /// The Dockerfile in that folder.
         dockerfile: optional String,
-    }
-}
-
-record! {
-    /// How one knows that a service is ready.
-    HealthcheckWire {
-        /// Shell text that succeeds when it is.
-        run: required Text,
-        /// How often it is tried, a second apart.
-        retries: optional u32,
-    }
-}
-
-record! {
-    /// A further container on the task's own network.
-    Service {
-        /// An image with a tag.
-        image: optional Text,
-        /// An image that is built.
-        build: optional Build,
-        /// What it runs.
-        command: optional Vec<String>,
-        /// Its files: container path to path in the task's folder.
-        files: optional FileMapWire,
-        /// How one knows that it is ready.
-        healthcheck: optional HealthcheckWire,
     }
 }
 
@@ -89,7 +64,7 @@ record! {
         image: optional Text,
         /// An image that is built from the task's folder.
         build: optional Build,
-        /// none, internal, open or a list of hosts.
+        /// none, internal (where there are services, the default), open or a list of hosts.
         network: optional Network,
         /// Further containers on the task's own network.
         services: optional Keyed<Service>,
@@ -196,7 +171,7 @@ pub(super) fn check_overlap(
     }
 }
 
-fn image(
+pub(super) fn image(
     named: Option<&At<Text>>,
     build: Option<&At<Build>>,
     at: Span,
@@ -269,52 +244,6 @@ fn check_image(image: &At<Text>, reader: &mut Reader<'_>) {
     }
 }
 
-fn services(
-    wire: Option<&At<Keyed<Service>>>,
-    folder: &Folder<'_>,
-    reader: &mut Reader<'_>,
-) -> BTreeMap<String, ServiceSpec> {
-    let mut services = BTreeMap::new();
-    for (key, service) in wire.iter().flat_map(|wire| &wire.value.0) {
-        if crate::ids::id_problem(&key.text).is_some() || key.text.contains('_') || key.text.ends_with('-') {
-            let hint = "its name is its host name: lower-case letters, digits and `-`";
-            reader.error(
-                key.span,
-                format!("{} cannot name a service", quoted(&key.text)),
-                Some(hint),
-            );
-        }
-        let healthcheck = service.healthcheck.as_ref().and_then(|check| {
-            let retries = check.retries.as_ref().map_or(20, |at| at.value);
-            if retries == 0 {
-                reader.error(check.key, "`retries` is zero", None);
-            }
-            Some(Healthcheck {
-                run: check.run.as_ref()?.value.0.clone(),
-                retries,
-            })
-        });
-        let spec = ServiceSpec {
-            image: image(
-                service.image.as_ref(),
-                service.build.as_ref(),
-                key.span,
-                folder,
-                reader,
-            ),
-            command: service
-                .command
-                .as_ref()
-                .map(|at| at.value.clone())
-                .unwrap_or_default(),
-            files: file_map(service.files.as_ref(), folder.files, reader),
-            healthcheck,
-        };
-        services.insert(key.text.clone(), spec);
-    }
-    services
-}
-
 fn network(
     wire: Option<&At<Network>>,
     services: Option<&At<Keyed<Service>>>,
@@ -325,8 +254,10 @@ fn network(
         .flat_map(|at| at.value.0.iter().map(|(key, _)| key.text.as_str()))
         .collect();
     let policy = match wire.map(|at| &at.value) {
-        None | Some(Network::None) => NetworkPolicy::None,
-        Some(Network::Internal) => NetworkPolicy::Internal,
+        Some(Network::None) => NetworkPolicy::None,
+        None if names.is_empty() => NetworkPolicy::None,
+        // Services that nothing can reach are no use.
+        None | Some(Network::Internal) => NetworkPolicy::Internal,
         Some(Network::Open) => NetworkPolicy::Open,
         Some(Network::Allow(list)) => {
             let patterns = list
@@ -343,7 +274,7 @@ fn network(
     if let (Some(services), NetworkPolicy::None) = (services, &policy)
         && !names.is_empty()
     {
-        let hint = "write `network: internal`";
+        let hint = "write `network: internal`, or leave `network` out";
         reader.error(
             services.key,
             "services cannot be reached with `network: none`",
@@ -387,7 +318,7 @@ fn check_pattern(pattern: &At<String>, services: &[&str], reader: &mut Reader<'_
     }
 }
 
-fn env(wire: Option<&At<Keyed<String>>>, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+pub(super) fn env(wire: Option<&At<Keyed<String>>>, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     for (key, value) in wire.iter().flat_map(|at| &at.value.0) {
         let name = key.text.as_str();

@@ -17,6 +17,7 @@ use super::tree::{Kind, Node, parse, quoted};
 use super::wire::{At, Definitions, Id, Keyed, Text, Wire, expected, record, words};
 use crate::ids::{ModelId, PhaseId, ScaffoldId, SuiteId};
 use crate::model::ModelSpec;
+use crate::sandbox::Runtime;
 use crate::suite::{
     Budget, Checkpoint, Concurrency, ModelConcurrency, OnSpent, PhaseSpec, ReportFormat, RetryPolicy,
     SuiteSpec,
@@ -162,6 +163,8 @@ record! {
         retry: optional Retry,
         /// Overrides of every task's limits.
         limits: optional Overrides,
+        /// Overrides every task's container runtime.
+        runtime: optional Runtime,
         /// Phases in order.
         phases: optional Vec<At<Phase>>,
         /// What a run writes at its end.
@@ -236,6 +239,7 @@ fn decode(wire: &SuiteWire, reader: &mut Reader<'_>) -> Option<SuiteSpec> {
         concurrency,
         retry,
         limits,
+        runtime: wire.runtime.as_ref().map(|at| at.value),
         phases,
         report_formats,
     })

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::{Plan, PlanProblem, is_subject, judge_calls, phase_of, unsupported_sandbox};
+use super::{OpenNetwork, Plan, PlanProblem, is_subject, judge_calls, phase_of};
 use crate::model::{ModelSpec, ProviderKind};
+use crate::sandbox::NetworkPolicy;
 use crate::scaffold::ScaffoldKind;
 use crate::scoring::{Part, parts};
 use crate::surface;
 use crate::task::TaskSpec;
 use crate::text::glob_fits;
 
-pub(super) fn problems(plan: &Plan) -> Vec<PlanProblem> {
+pub(super) fn problems(plan: &Plan, open_network: OpenNetwork) -> Vec<PlanProblem> {
     let mut found = Vec::new();
     check_models(plan, &mut found);
     check_phases(plan, &mut found);
     for task in &plan.tasks {
         check_task(plan, task, &mut found);
+        check_network(task, open_network, &mut found);
     }
     if plan.trials.is_empty() && found.is_empty() {
         found.push(problem(
@@ -148,9 +150,6 @@ fn check_ceiling(plan: &Plan, (phase_at, task_at): (usize, usize), found: &mut V
 
 fn check_task(plan: &Plan, task: &TaskSpec, found: &mut Vec<PlanProblem>) {
     let place = format!("task `{}`", task.id);
-    if let Some(why) = unsupported_sandbox(task) {
-        found.push(problem(&place, why, None));
-    }
     let oracle = plan
         .scaffolds
         .iter()
@@ -179,6 +178,24 @@ fn check_task(plan: &Plan, task: &TaskSpec, found: &mut Vec<PlanProblem>) {
             let hint = format!("add a model with `role: {}` to the suite", judge.model);
             found.push(problem(&place, &message, Some(&hint)));
         }
+    }
+}
+
+/// A sandbox that reaches everything must be a person's decision at the time of the run, not a line in a file.
+fn check_network(task: &TaskSpec, open_network: OpenNetwork, found: &mut Vec<PlanProblem>) {
+    let open = task
+        .sandbox
+        .as_ref()
+        .is_some_and(|sandbox| sandbox.network == NetworkPolicy::Open);
+    match open_network {
+        OpenNetwork::Refused if open => {
+            let message =
+                "`network: open` lets the sandbox reach everything, and `--allow-open-network` was not given";
+            let hint =
+                "list what it needs with `network: {allow: [host:port]}`, or give --allow-open-network";
+            found.push(problem(&format!("task `{}`", task.id), message, Some(hint)));
+        }
+        OpenNetwork::Refused | OpenNetwork::Allowed => {}
     }
 }
 

@@ -56,6 +56,7 @@ fn input(extra: &str) -> PlanInput {
         tasks: vec![task("a", 2, ""), task("b", 1, "")],
         scaffolds: vec![scaffold("react", "react")],
         limit: None,
+        open_network: OpenNetwork::Refused,
     }
 }
 
@@ -154,4 +155,64 @@ fn limits_are_overridden_by_the_suite() {
     );
     let greatest = plan.greatest(&plan.trials[0]);
     assert_eq!(greatest.tokens, Tokens(3 * 128_000));
+}
+
+const BOXED: &str = "sandbox: {image: 'harness/python:1', network: NET}\n";
+
+fn boxed(network: &str) -> Arc<TaskSpec> {
+    task("a", 1, &BOXED.replace("NET", network))
+}
+
+#[test]
+fn an_open_network_is_refused_unless_a_person_allows_it() {
+    for network in ["none", "internal", "{allow: ['example.org:443']}", "open"] {
+        let with = |open_network| PlanInput {
+            tasks: vec![boxed(network), task("b", 1, "")],
+            open_network,
+            ..input("")
+        };
+        assert!(plan(with(OpenNetwork::Allowed)).is_ok(), "{network}");
+        let refused = plan(with(OpenNetwork::Refused)).err().unwrap_or_default();
+        let expected = PlanProblem {
+            place: "task `a`".to_owned(),
+            message:
+                "`network: open` lets the sandbox reach everything, and `--allow-open-network` was not given"
+                    .to_owned(),
+            hint: Some(
+                "list what it needs with `network: {allow: [host:port]}`, or give --allow-open-network"
+                    .to_owned(),
+            ),
+        };
+        let expected = if network == "open" {
+            vec![expected]
+        } else {
+            Vec::new()
+        };
+        assert_eq!(refused, expected, "{network}");
+    }
+}
+
+#[test]
+fn a_suite_chooses_the_runtime_of_every_task() {
+    let with = |suite: &str| {
+        let tasks = vec![boxed("none"), task("b", 1, "")];
+        let input = input(suite);
+        plan(PlanInput { tasks, ..input }).unwrap()
+    };
+    let runtimes = |plan: &Plan| -> Vec<Option<Runtime>> {
+        let runtime = |task: &Arc<TaskSpec>| task.sandbox.as_ref().map(|sandbox| sandbox.runtime);
+        plan.tasks.iter().map(runtime).collect()
+    };
+    let hosts = |plan: &Plan| -> Vec<u8> {
+        let surface = surface::derive(&plan.tasks[0], &plan.scaffolds[0], &plan.limits[0][0]);
+        let host = |axis: &&surface::AxisValue| axis.axis == surface::Axis::Host;
+        surface.axes.iter().filter(host).map(|axis| axis.value).collect()
+    };
+    let (own, other) = (with(""), with("runtime: runsc\n"));
+    assert_eq!(runtimes(&own), [Some(Runtime::Runc), None]);
+    assert_eq!(runtimes(&other), [Some(Runtime::Runsc), None]);
+    assert_eq!((hosts(&own), hosts(&other)), (vec![2], vec![1]));
+    assert_ne!(own.id, other.id);
+    let record = other.record("", "", &BTreeMap::new());
+    assert_eq!(record.runtime, Some(Runtime::Runsc));
 }

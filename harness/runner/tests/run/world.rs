@@ -9,7 +9,7 @@ use harness_core::fold::{RunView, TrialStatus, fold};
 use harness_core::formats::{Folder, parse_scaffold, parse_suite, parse_task};
 use harness_core::ids::{AttemptId, RunId, TrialId};
 use harness_core::outcome::Outcome;
-use harness_core::plan::{Plan, PlanInput, plan};
+use harness_core::plan::{OpenNetwork, Plan, PlanInput, plan};
 use harness_core::ports::{Clock, EventStore, ModelClient, SandboxProvider};
 use harness_core::schedule::{Spend, TrialPast};
 use harness_core::task::{FileData, TaskFiles, TaskSpec};
@@ -126,6 +126,7 @@ impl World {
                 scaffold.unwrap_or_else(|problems| panic!("{problems}")).value,
             )],
             limit: None,
+            open_network: OpenNetwork::Refused,
         });
         Self {
             plan: Arc::new(planned.unwrap_or_else(|problems| panic!("{problems:?}"))),
