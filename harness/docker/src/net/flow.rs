@@ -21,7 +21,9 @@ pub(super) enum Stage {
     Dialling,
     /// There, and somebody on the host has it.
     Open,
-    /// Nobody on the host has it any more; the sandbox gets what was written, until then at the latest.
+    /// Nobody on the host has it any more, but it was ended properly: the sandbox gets what was written, and says its
+    /// last word when its side has ended too, until then at the latest. A reset would cut off what is still in its
+    /// sockets.
     Lingering(Instant),
     /// The host has reset it; what still comes is thrown away until the helper's last word.
     Closing,
@@ -155,13 +157,13 @@ impl Flow {
         }
     }
 
-    /// The helper has passed on bytes. Returns whether the connection has lingered long enough.
-    pub(super) fn credit(&mut self, bytes: u32) -> Result<bool, Wrong> {
+    /// The helper has passed on bytes.
+    pub(super) fn credit(&mut self, bytes: u32) -> Result<(), Wrong> {
         self.check_there()?;
         let credit = self.credit.checked_add(bytes).filter(|credit| *credit <= WINDOW);
         self.credit = credit.ok_or("it gave credit for more than was sent")?;
         self.wake_writer();
-        Ok(matches!(self.stage, Stage::Lingering(_)) && self.credit == WINDOW)
+        Ok(())
     }
 
     /// The sandbox's side sends no more.
@@ -195,9 +197,9 @@ impl Flow {
         self.give_back_all()
     }
 
-    /// Whether the host has ended it properly and the sandbox has not got everything yet.
+    /// Whether the host has ended it properly.
     pub(super) fn has_to_linger(&self) -> bool {
-        self.stage == Stage::Open && self.host_ended && self.credit < WINDOW
+        self.stage == Stage::Open && self.host_ended
     }
 
     /// The host sends no more. Returns whether the helper has to be told.

@@ -284,9 +284,6 @@ impl Body {
                 }
             }
         }
-        if *self == Self::Length(0) {
-            *self = Self::Over;
-        }
         Some(at)
     }
 

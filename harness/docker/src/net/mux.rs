@@ -20,8 +20,8 @@ use super::flow::{Flow, Stage, Wrong};
 
 /// How long a dial may take.
 const DIAL_TIME: Duration = Duration::from_secs(10);
-/// How long the sandbox may take over what was written to a connection that the host has finished with.
-const LINGER_TIME: Duration = Duration::from_secs(30);
+/// How long the sandbox may keep a connection that the host has finished with, if others want its place.
+const LINGER_TIME: Duration = Duration::from_secs(60);
 /// How many accepted connections may wait at one listener.
 const BACKLOG: usize = 64;
 /// How many listeners one helper may ever have.
@@ -103,13 +103,9 @@ impl Net {
                 let credit = flow.data(&bytes)?;
                 Ok(credit.map(|bytes| ToGuest::NetCredit { conn, bytes }))
             }),
-            FromGuest::NetCredit { conn, bytes } => self.shared.told(conn, |flow| {
-                let finished = flow.credit(bytes)?;
-                Ok(finished.then(|| {
-                    flow.close();
-                    ToGuest::NetReset { conn }
-                }))
-            }),
+            FromGuest::NetCredit { conn, bytes } => {
+                self.shared.told(conn, |flow| flow.credit(bytes).map(|()| None))
+            }
             FromGuest::NetEnd { conn } => self.shared.told(conn, |flow| flow.end().map(|()| None)),
             FromGuest::NetReset { conn } => self.reset(conn),
             FromGuest::Ports { ports } => self.take_ports(ports),
@@ -172,6 +168,11 @@ impl Net {
             self.shared.send(ToGuest::WatchPorts);
         }
         self.shared.ports.clone()
+    }
+
+    /// Returns whether the stream is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.lock().ports.is_none()
     }
 
     /// The stream is gone: all connections break and all listeners end.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use harness_core::egress::{AllowList, EgressVerdict, Endpoint, Host, Target};
+use harness_core::egress::{AllowList, EgressVerdict, Host, Target};
 use harness_guest::PIECE;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -303,16 +303,15 @@ async fn copy(
 }
 
 /// Sends one request and its body and nothing behind it: a second request would reach the host without having been
-/// judged. Returns only if something is wrong; the answer's end is what ends a request.
+/// judged. Returns only if the sandbox's side does something wrong; the answer's end is what ends a request, also of
+/// a host that answers before it has read everything.
 async fn send_request(
     (head, rest): (&[u8], &[u8]),
     mut body: Body,
     mut from: impl AsyncRead + Unpin,
     (mut to, count): (impl AsyncWrite + Unpin, &AtomicU64),
 ) -> io::Error {
-    if let Err(error) = write_counted(&mut to, head, count).await {
-        return error;
-    }
+    let mut gone = write_counted(&mut to, head, count).await.is_err();
     let mut buffer = rest.to_vec();
     loop {
         let Some(own) = body.take(&buffer) else {
@@ -322,9 +321,7 @@ async fn send_request(
         if !behind.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             return io::ErrorKind::InvalidData.into();
         }
-        if let Err(error) = write_counted(&mut to, own, count).await {
-            return error;
-        }
+        gone = gone || write_counted(&mut to, own, count).await.is_err();
         buffer.resize(PIECE, 0);
         match from.read(&mut buffer).await {
             Ok(0) if body.is_over() => std::future::pending().await,

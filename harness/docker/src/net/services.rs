@@ -7,16 +7,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::copy_bidirectional;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use super::mux::{Listener, Net};
+use super::connection::Connection;
+use super::mux::Net;
 use super::proxy::PROXY_ADDRESS;
 
 /// The most ports of one service that are carried.
 const MOST_PORTS: usize = 64;
+/// After how long a listener that failed is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 /// The first lines of `/etc/hosts`.
 const LOCALHOST: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
@@ -85,64 +91,96 @@ pub(crate) async fn relay(members: Vec<Member>) {
     while tasks.join_next().await.is_some() {}
 }
 
-/// Keeps listeners for the ports of one service in all other containers.
+/// Keeps listeners for the ports of one service in all other containers. A connection outlives its listener: many a
+/// program stops listening once it has one.
 async fn carry_service(service: Member, address: [u8; 4], others: Vec<Member>) {
     let mut watch = service.net.ports();
+    let (sender, mut accepted) = mpsc::channel(1);
+    let mut connections = JoinSet::new();
     let mut carried: BTreeMap<u16, JoinSet<()>> = BTreeMap::new();
     loop {
-        let ports = watch.borrow_and_update().clone();
-        if ports.len() > MOST_PORTS {
-            let (service, count) = (&service.name, ports.len());
-            tracing::warn!(%service, count, "only the first {MOST_PORTS} ports of a service can be reached");
-        }
-        let ports: BTreeSet<u16> = ports.into_iter().take(MOST_PORTS).collect();
+        let ports = first_ports(&service.name, &watch.borrow_and_update());
         carried.retain(|port, _| ports.contains(port));
         for port in ports {
             carried.entry(port).or_insert_with(|| {
-                let mut listeners = JoinSet::new();
-                for other in others.iter().filter(|other| !other.own_ports.contains(&port)) {
-                    listeners.spawn(carry_port(service.clone(), other.clone(), (address, port)));
-                }
-                listeners
+                let others = others.iter().filter(|other| !other.own_ports.contains(&port));
+                others
+                    .map(|other| {
+                        carry_port(
+                            service.name.clone(),
+                            other.clone(),
+                            (address, port),
+                            sender.clone(),
+                        )
+                    })
+                    .collect()
             });
         }
-        if watch.changed().await.is_err() {
+        loop {
+            tokio::select! {
+                changed = watch.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                Some((near, port)) = accepted.recv() => {
+                    connections.spawn(carry(near, service.net.clone(), port));
+                }
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+}
+
+fn first_ports(service: &str, ports: &[u16]) -> BTreeSet<u16> {
+    if ports.len() > MOST_PORTS {
+        let count = ports.len();
+        tracing::warn!(%service, count, "only the first {MOST_PORTS} ports of a service can be reached");
+    }
+    ports.iter().copied().take(MOST_PORTS).collect()
+}
+
+/// Listens in one container for one port of a service. Where something else has the port it tries again, since that
+/// may end.
+async fn carry_port(
+    service: String,
+    other: Member,
+    (address, port): ([u8; 4], u16),
+    accepted: mpsc::Sender<(Connection, u16)>,
+) {
+    let mut told = false;
+    loop {
+        match other
+            .net
+            .listen(|number| (other.listen)(number, address, port))
+            .await
+        {
+            Ok(mut listener) => {
+                while let Some(near) = listener.accept().await {
+                    if accepted.send((near, port)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(problem) if !told => {
+                told = true;
+                let container = &other.name;
+                tracing::warn!(%service, port, %container, %problem, "a service's port cannot be reached from a container");
+            }
+            Err(_) => {}
+        }
+        if other.net.is_closed() {
             return;
         }
+        sleep(RETRY).await;
     }
 }
 
-/// Listens in one container for one port of a service.
-async fn carry_port(service: Member, other: Member, (address, port): ([u8; 4], u16)) {
-    let listener = other
-        .net
-        .listen(|number| (other.listen)(number, address, port))
-        .await;
-    match listener {
-        Ok(listener) => accept(listener, &service.net, port).await,
-        Err(problem) => {
-            let (service, other) = (&service.name, &other.name);
-            tracing::warn!(%service, port, container = %other, %problem, "a service's port cannot be reached");
-        }
-    }
-}
-
-async fn accept(mut listener: Listener, service: &Net, port: u16) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let Some(mut near) = accepted else { return };
-                let service = service.clone();
-                connections.spawn(async move {
-                    let Ok(mut far) = service.dial(port).await else { return };
-                    let copied = copy_bidirectional(&mut near, &mut far).await;
-                    tracing::trace!(port, ?copied, "a connection to a service is over");
-                });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
+async fn carry(mut near: Connection, service: Net, port: u16) {
+    let Ok(mut far) = service.dial(port).await else {
+        return;
+    };
+    let copied = copy_bidirectional(&mut near, &mut far).await;
+    tracing::trace!(port, ?copied, "a connection to a service is over");
 }
 
 fn is_name(name: &str) -> bool {
