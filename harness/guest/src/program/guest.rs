@@ -99,6 +99,7 @@ impl Guest {
             }
             let now = Instant::now();
             self.keep_deadlines(now);
+            self.hang_up(now);
             let held_messages = self.kill_all.is_some();
             self.kill_rounds(now);
             if held_messages && self.kill_all.is_none() {
@@ -199,7 +200,7 @@ impl Guest {
                 Killing::Sweeping(sweep) => Some(sweep.next()),
                 Killing::No | Killing::WithAll | Killing::Over(_) => None,
             };
-            [command.deadline, sweep]
+            [command.deadline, command.hang_up, sweep]
         });
         let all = self.kill_all.as_ref().map(KillAll::next);
         let host = self
@@ -214,7 +215,9 @@ impl Guest {
             Source::Signals => self.reap(),
             Source::Host => self.read_host(),
             Source::Outbox => self.outbox.flush(),
-            Source::Output(id, stream) => self.read_output(id, stream),
+            Source::Output(id, stream) => {
+                self.read_output(id, stream);
+            }
             Source::Input(id) => {
                 if let Some(command) = self.commands.get_mut(&id) {
                     command.input.flush();
