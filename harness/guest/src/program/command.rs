@@ -41,6 +41,8 @@ pub(crate) struct Command {
     pub(crate) status: Option<OwnedFd>,
     /// The other side of its terminal, held until its program has started: nothing is over before.
     pub(crate) peer: Option<OwnedFd>,
+    /// When its terminal counts as closed although the system has not said so.
+    pub(crate) hang_up: Option<Instant>,
     /// How often something had been killed for lack of memory when it started.
     pub(crate) oom_kills_before: Option<u64>,
     /// Its own process's exit code and how long it ran in microseconds, once reaped.
@@ -178,9 +180,17 @@ impl Command {
         let group = asked.and_then(|pid| u32::try_from(pid.as_raw_pid()).ok());
         let modes = rustix::termios::tcgetattr(terminal).ok();
         TerminalState {
-            idle: group.or_else(foreground).map(|group| group == self.pid),
+            idle: group
+                .or_else(foreground)
+                .filter(|group| *group > 0)
+                .map(|group| group == self.pid),
             by_lines: modes.map(|modes| modes.local_modes.contains(LocalModes::ICANON)),
         }
+    }
+
+    /// Returns whether it has a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.input.as_terminal().is_some()
     }
 
     /// Returns whether all its output has ended.

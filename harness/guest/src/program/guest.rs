@@ -8,6 +8,7 @@ use super::files::{ListJob, ReadJob};
 use super::identity::Own;
 use super::kill::KillAll;
 use super::memory::OomCounter;
+use super::net::Net;
 use super::outbox::Outbox;
 use super::problem::BROKEN_FRAME;
 use super::process_table::ProcessFolder;
@@ -44,6 +45,7 @@ pub(crate) struct Guest {
     pub(crate) reads: BTreeMap<u32, ReadJob>,
     pub(crate) lists: BTreeMap<u32, ListJob>,
     pub(crate) writes: BTreeMap<u32, WriteJob>,
+    pub(crate) net: Net,
     pub(crate) scratch: Vec<u8>,
     reader: FrameReader,
     signals: SignalFd,
@@ -60,6 +62,8 @@ enum Source {
     Output(u32, Stream),
     Input(u32),
     Status(u32),
+    Listener(u32),
+    Connection(u32),
 }
 
 impl Guest {
@@ -78,6 +82,7 @@ impl Guest {
             reads: BTreeMap::new(),
             lists: BTreeMap::new(),
             writes: BTreeMap::new(),
+            net: Net::default(),
             scratch: vec![0; PIECE],
             reader: FrameReader::new(LONGEST_TO_GUEST),
             signals,
@@ -94,12 +99,14 @@ impl Guest {
             }
             let now = Instant::now();
             self.keep_deadlines(now);
+            self.hang_up(now);
             let held_messages = self.kill_all.is_some();
             self.kill_rounds(now);
             if held_messages && self.kill_all.is_none() {
                 continue;
             }
             self.go_on_with_files();
+            self.look_for_ports(now);
             self.outbox.flush();
             let ready = self.wait();
             for source in ready {
@@ -158,6 +165,21 @@ impl Guest {
                 fds.push(PollFd::new(fd, PollFlags::IN));
             }
         }
+        for (conn, connection) in &self.net.connections {
+            if let Some((fd, flags)) = connection.wanted(room) {
+                sources.push(Source::Connection(*conn));
+                fds.push(PollFd::new(fd, flags));
+            }
+        }
+        for (id, listener) in self
+            .net
+            .listeners
+            .iter()
+            .filter(|_| room && self.net.accepts(now))
+        {
+            sources.push(Source::Listener(*id));
+            fds.push(PollFd::new(listener, PollFlags::IN));
+        }
         // Last: what a command wrote is read before its end is seen.
         sources.push(Source::Signals);
         fds.push(PollFd::new(&self.signals, PollFlags::IN));
@@ -178,13 +200,13 @@ impl Guest {
                 Killing::Sweeping(sweep) => Some(sweep.next()),
                 Killing::No | Killing::WithAll | Killing::Over(_) => None,
             };
-            [command.deadline, sweep]
+            [command.deadline, command.hang_up, sweep]
         });
         let all = self.kill_all.as_ref().map(KillAll::next);
         let host = self
             .host_after
             .filter(|after| *after > now && self.host_open && self.kill_all.is_none());
-        let first = commands.chain([all, host]).flatten().min()?;
+        let first = commands.chain([all, host, self.net.next(now)]).flatten().min()?;
         Some(first.saturating_duration_since(now))
     }
 
@@ -193,13 +215,17 @@ impl Guest {
             Source::Signals => self.reap(),
             Source::Host => self.read_host(),
             Source::Outbox => self.outbox.flush(),
-            Source::Output(id, stream) => self.read_output(id, stream),
+            Source::Output(id, stream) => {
+                self.read_output(id, stream);
+            }
             Source::Input(id) => {
                 if let Some(command) = self.commands.get_mut(&id) {
                     command.input.flush();
                 }
             }
             Source::Status(id) => self.read_status(id),
+            Source::Listener(id) => self.accept(id),
+            Source::Connection(conn) => self.attend_connection(conn),
         }
     }
 

@@ -1,12 +1,15 @@
 //! The program: an event loop over the host's frames and everything that it started.
 
 mod command;
+mod connection;
 mod files;
 mod guest;
 mod identity;
 mod kill;
 mod memory;
+mod net;
 mod outbox;
+mod ports;
 mod problem;
 mod process_table;
 mod processes;

@@ -14,8 +14,21 @@ use std::time::{Duration, Instant};
 const TICKS: i64 = 100;
 /// The most processes that are named.
 const MOST_NAMED: usize = 500;
+/// How long after a command's end its terminal closes at the latest. Linux closes it at once; gVisor does not say so.
+const HANG_UP: Duration = Duration::from_millis(200);
 /// The longest name or marker.
 const LONGEST_NAME: usize = 64;
+
+/// What a look at a command's output found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// There may be more.
+    Taken,
+    /// Nothing now.
+    Later,
+    /// Nothing any more.
+    End,
+}
 
 impl Guest {
     /// Starts a command.
@@ -81,24 +94,24 @@ impl Guest {
     }
 
     /// Takes a piece of a command's output.
-    pub(crate) fn read_output(&mut self, id: u32, stream: Stream) {
+    pub(crate) fn read_output(&mut self, id: u32, stream: Stream) -> Piece {
         let Some(command) = self.commands.get_mut(&id) else {
-            return;
+            return Piece::End;
         };
         let slot = match stream {
             Stream::Stdout => &mut command.stdout,
             Stream::Stderr => &mut command.stderr,
         };
         let Some(fd) = slot.as_ref() else {
-            return;
+            return Piece::End;
         };
         let count = match rustix::io::read(fd, &mut self.scratch) {
-            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(Errno::AGAIN | Errno::INTR) => return Piece::Later,
             // A terminal whose other side is closed gives an error.
             Ok(0) | Err(_) => {
                 *slot = None;
                 self.say_if_silent(id);
-                return;
+                return Piece::End;
             }
             Ok(count) => count,
         };
@@ -110,6 +123,36 @@ impl Guest {
         }
         if allowed < count {
             self.kill(id, Ending::OutputLimit);
+        }
+        Piece::Taken
+    }
+
+    /// Closes the terminals of commands that ended a while ago, once they are read empty.
+    pub(crate) fn hang_up(&mut self, now: Instant) {
+        let due = |command: &Command| command.hang_up.is_some_and(|time| time <= now);
+        let due: Vec<u32> = self
+            .commands
+            .iter()
+            .filter(|(_, command)| due(command))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let piece = if self.outbox.has_room() {
+                self.read_output(id, Stream::Stdout)
+            } else {
+                Piece::Taken
+            };
+            let Some(command) = self.commands.get_mut(&id) else {
+                continue;
+            };
+            match piece {
+                Piece::Taken => command.hang_up = now.checked_add(HANG_UP),
+                Piece::Later | Piece::End => {
+                    command.hang_up = None;
+                    command.stdout = None;
+                    self.say_if_silent(id);
+                }
+            }
         }
     }
 
@@ -126,6 +169,7 @@ impl Guest {
                 let took = now.saturating_duration_since(command.started).as_micros();
                 command.exit = Some((code, u64::try_from(took).unwrap_or(u64::MAX)));
                 command.deadline = None;
+                command.hang_up = now.checked_add(HANG_UP).filter(|_| command.has_terminal());
                 ended = Some(*id);
             }
         }
@@ -255,6 +299,7 @@ fn command_of(exec: Exec, spawned: Spawned, (born, started): (u64, Instant)) -> 
         stderr: spawned.stderr,
         status: spawned.status,
         peer: spawned.peer,
+        hang_up: None,
         oom_kills_before: None,
         exit: None,
         killing: Killing::No,

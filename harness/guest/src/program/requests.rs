@@ -36,14 +36,14 @@ impl Guest {
             ToGuest::List { id, path, user } => self.begin_list(id, &path, user),
             ToGuest::AskProcesses { id } => self.say_processes(id),
             ToGuest::Ping { id } => self.outbox.say(&FromGuest::Pong { id }),
-            ToGuest::Listen { .. }
-            | ToGuest::Unlisten { .. }
-            | ToGuest::Dial { .. }
-            | ToGuest::WatchPorts
-            | ToGuest::NetData { .. }
-            | ToGuest::NetCredit { .. }
-            | ToGuest::NetEnd { .. }
-            | ToGuest::NetReset { .. } => {}
+            ToGuest::Listen { id, address, port } => self.listen(id, address.into(), port),
+            ToGuest::Unlisten { id } => drop(self.net.listeners.remove(&id)),
+            ToGuest::Dial { conn, port } => self.dial(conn, port),
+            ToGuest::WatchPorts => self.net.ports.start(),
+            ToGuest::NetData { conn, bytes } => self.net_data(conn, &bytes),
+            ToGuest::NetCredit { conn, bytes } => self.net_credit(conn, bytes),
+            ToGuest::NetEnd { conn } => self.net_end(conn),
+            ToGuest::NetReset { conn } => self.reset(conn),
         }
     }
 

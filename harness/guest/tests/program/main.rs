@@ -6,3 +6,5 @@ mod commands;
 mod driver;
 mod files;
 mod killing;
+mod network;
+mod terminal;
