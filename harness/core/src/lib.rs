@@ -25,6 +25,7 @@ pub mod capture;
 pub mod files;
 pub mod prompt;
 pub mod template;
+pub mod terminal;
 pub mod tools;
 
 pub mod agent;

@@ -467,6 +467,10 @@ mod tests {
             ),
             (shown("", "single"), "SL2 3 T2.H3.N2 00000210"),
             (shown(sandbox, "react"), "SL2 12 T0.H1.N2 20222211"),
+            (
+                shown(&format!("{sandbox}\ntools: [shell, submit]"), "react"),
+                "SL2 12 T0.H1.N2 20222211",
+            ),
             (shown(sandbox, "noop"), "SL2 3 T2.H1.N2 00200010"),
             (
                 shown("sandbox: {image: 'harness/python:1', runtime: runsc}", "react"),

@@ -136,6 +136,8 @@ pub enum ToolSet {
 pub enum BuiltinTool {
     /// Runs a shell command; nothing persists but files.
     Bash,
+    /// Uses a shell on a terminal that stays.
+    Shell,
     /// Runs a Python program; nothing persists but files.
     Python,
     /// Views, creates and changes text files.
@@ -153,6 +155,7 @@ impl BuiltinTool {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bash => "bash",
+            Self::Shell => "shell",
             Self::Python => "python",
             Self::Edit => "edit",
             Self::ReadFile => "read_file",

@@ -12,10 +12,12 @@ use crate::units::format_duration;
 mod call;
 mod edit;
 mod grammar;
+mod shell;
 
 pub use call::{CallProblem, Invocation, read_call};
 pub use edit::{EditCommand, EditError, apply, slice_lines};
 pub use grammar::{calls_in_text, grammar_text, result_text};
+pub use shell::ShellCall;
 
 /// The largest file that `edit` and `read_file` handle, in bytes.
 pub const MAX_EDIT_FILE: u64 = 4 << 20;
@@ -55,6 +57,7 @@ fn builtin(tool: BuiltinTool, limits: &Limits) -> ToolSpec {
             ),
             object(&[("command", "string", "The shell command.", true)]),
         ),
+        BuiltinTool::Shell => return shell::spec(limits),
         BuiltinTool::Python => (
             format!(
                 "Run a Python 3 program in the sandbox and see what it prints. Each call is a new process: files persist, \

@@ -29,6 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::context::RunContext;
 use crate::journal::Journal;
 use crate::link::Link;
+use crate::shell::ShellSession;
 
 mod judge;
 mod model;
@@ -165,6 +166,8 @@ pub(crate) struct Attempt {
     pub(crate) agent: Option<Agent>,
     pub(crate) artifacts: Vec<PutFile>,
     pub(crate) egress: EgressCounts,
+    /// The terminal of the tool `shell`, from its first use on.
+    pub(crate) shell: Option<ShellSession>,
     /// A sandbox that is being started. Dropping the daemon's half-done work would leave a container behind, so
     /// an attempt that is stopped meanwhile waits for it and removes it.
     pub(crate) starting: Option<AbortOnDropHandle<Result<Box<dyn Sandbox>, SandboxError>>>,
@@ -185,6 +188,7 @@ impl Attempt {
             agent: None,
             artifacts: Vec::new(),
             egress: EgressCounts::default(),
+            shell: None,
             starting: None,
             at: Stage::Setup,
         }

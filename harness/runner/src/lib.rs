@@ -11,6 +11,7 @@ mod link;
 mod prepare;
 mod progress;
 mod rescore;
+mod shell;
 mod tools;
 
 pub use context::RunInput;

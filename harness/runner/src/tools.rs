@@ -33,11 +33,11 @@ pub(crate) enum Ran {
 }
 
 /// What the model sees, before it is capped.
-struct Seeing {
-    shown: Capped,
-    ending: Option<ExecEnding>,
-    took: Duration,
-    stopped: Option<LimitKind>,
+pub(crate) struct Seeing {
+    pub(crate) shown: Capped,
+    pub(crate) ending: Option<ExecEnding>,
+    pub(crate) took: Duration,
+    pub(crate) stopped: Option<LimitKind>,
 }
 
 impl Seeing {
@@ -78,6 +78,7 @@ impl Attempt {
                 self.shell(vec!["/bin/sh".into(), "-c".into(), SHELL.into(), command])
                     .await?
             }
+            Invocation::Shell(call) => self.use_shell(call).await?,
             Invocation::Python { code } => self.python(code).await?,
             Invocation::ReadFile { path, offset, limit } => self.read_file(&path, offset, limit).await?,
             Invocation::Edit { path, command } => self.edit(&path, &command).await?,

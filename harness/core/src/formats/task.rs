@@ -416,7 +416,11 @@ fn builtin(
     for tool in tools {
         let name = tool.name();
         match tool.value {
-            BuiltinTool::Bash | BuiltinTool::Python | BuiltinTool::Edit | BuiltinTool::ReadFile
+            BuiltinTool::Bash
+            | BuiltinTool::Shell
+            | BuiltinTool::Python
+            | BuiltinTool::Edit
+            | BuiltinTool::ReadFile
                 if !sandbox =>
             {
                 let hint = "add a `sandbox` or use `{canned: replies.yaml}`";
@@ -427,6 +431,7 @@ fn builtin(
                 reader.error(tool.span, "tool `score` has nothing to run", Some(hint));
             }
             BuiltinTool::Bash
+            | BuiltinTool::Shell
             | BuiltinTool::Python
             | BuiltinTool::Edit
             | BuiltinTool::ReadFile

@@ -32,6 +32,7 @@ words!(Knowledge {
 });
 words!(BuiltinTool {
     "bash" => BuiltinTool::Bash,
+    "shell" => BuiltinTool::Shell,
     "python" => BuiltinTool::Python,
     "edit" => BuiltinTool::Edit,
     "read_file" => BuiltinTool::ReadFile,

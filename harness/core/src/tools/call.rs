@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::edit::EditCommand;
+use super::shell::{self, ShellCall};
 use crate::model::{ToolCall, ToolSpec};
 use crate::task::{BuiltinTool, CannedTool, ToolSet};
 use crate::text::Capped;
@@ -15,6 +16,8 @@ pub enum Invocation {
         /// The text.
         command: String,
     },
+    /// A terminal that stays.
+    Shell(ShellCall),
     /// A Python program.
     Python {
         /// The program.
@@ -223,6 +226,15 @@ fn builtin(spec: &ToolSpec, arguments: &Map<String, Value>) -> Result<Invocation
         "bash" => Ok(Invocation::Bash {
             command: needed("command")?,
         }),
+        "shell" => {
+            shell::read(arguments)
+                .map(Invocation::Shell)
+                .map_err(|detail| CallProblem::WrongArguments {
+                    tool: spec.name.clone(),
+                    detail,
+                    expected: r#"{"input": ...} or {"keys": [...]}"#.to_owned(),
+                })
+        }
         "python" => Ok(Invocation::Python {
             code: needed("code")?,
         }),

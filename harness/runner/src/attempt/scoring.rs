@@ -28,6 +28,7 @@ impl Attempt {
     /// Scores what was reached.
     pub(crate) async fn score(&mut self, submission: Option<&str>) -> Result<ScoreResult, Break> {
         let task = Arc::clone(self.task());
+        self.close_shell().await?;
         self.keep_artifacts(&task).await?;
         self.score_kept(submission).await
     }

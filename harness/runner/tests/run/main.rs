@@ -16,5 +16,6 @@ mod sandbox;
 mod scoring;
 mod solving;
 mod stopping;
+mod terminal;
 mod tooling;
 mod world;

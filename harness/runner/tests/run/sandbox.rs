@@ -65,6 +65,8 @@ pub(crate) fn unreachable() -> SandboxError {
 /// The files of a sandbox.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
+/// What a terminal is, by its request.
+type OnTerminal = dyn Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
 
 /// What happened.
@@ -90,6 +92,7 @@ pub(crate) struct Seen {
 pub(crate) struct Provider {
     seen: Arc<Mutex<Seen>>,
     on_exec: Arc<OnExec>,
+    on_terminal: Arc<OnTerminal>,
     on_start: Box<OnStart>,
     /// Fails `stop`, and how long it takes; `None` is for ever.
     pub(crate) on_stop: Option<(Option<Duration>, bool)>,
@@ -103,10 +106,24 @@ impl Provider {
         Self {
             seen: Arc::default(),
             on_exec: Arc::new(on_exec),
+            on_terminal: Arc::new(|_| {
+                Err(SandboxError::Unsupported {
+                    what: "terminals".to_owned(),
+                })
+            }),
             on_start: Box::new(|_, _| (Duration::from_millis(700), None)),
             on_stop: None,
             image_takes: Duration::ZERO,
         }
+    }
+
+    /// Terminals are what the function makes.
+    pub(crate) fn with_terminals(
+        mut self,
+        on_terminal: impl Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_terminal = Arc::new(on_terminal);
+        self
     }
 
     /// Starts take a while or fail; the first argument counts them from 0.
@@ -146,6 +163,7 @@ impl Provider {
             seen: Arc::clone(&self.seen),
             files: Mutex::new(files),
             on_exec: Arc::clone(&self.on_exec),
+            on_terminal: Arc::clone(&self.on_terminal),
             on_stop: self.on_stop,
             stopped: Mutex::new(false),
         }))
@@ -190,6 +208,7 @@ struct Fake {
     seen: Arc<Mutex<Seen>>,
     files: Mutex<Files>,
     on_exec: Arc<OnExec>,
+    on_terminal: Arc<OnTerminal>,
     on_stop: Option<(Option<Duration>, bool)>,
     stopped: Mutex<bool>,
 }
@@ -313,13 +332,10 @@ impl Sandbox for Fake {
 
     fn open_terminal<'a>(
         &'a self,
-        _: &'a TerminalRequest,
+        request: &'a TerminalRequest,
     ) -> Later<'a, Result<Box<dyn Terminal>, SandboxError>> {
-        Box::pin(async {
-            Err(SandboxError::Unsupported {
-                what: "terminals".to_owned(),
-            })
-        })
+        self.note("open_terminal");
+        Box::pin(async move { (self.on_terminal)(request) })
     }
 
     fn collect<'a>(&'a self, _: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
