@@ -18,6 +18,7 @@ use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -145,25 +146,13 @@ impl Guest {
             fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::OUT));
         }
         let room = self.outbox.has_room();
-        for (id, command) in &self.commands {
-            let outputs = [
-                (Stream::Stdout, &command.stdout),
-                (Stream::Stderr, &command.stderr),
-            ];
-            for (stream, fd) in outputs {
-                if let Some(fd) = fd.as_ref().filter(|_| room) {
-                    sources.push(Source::Output(*id, stream));
-                    fds.push(PollFd::new(fd, PollFlags::IN));
-                }
-            }
-            if let Some(fd) = command.input.wanted() {
-                sources.push(Source::Input(*id));
-                fds.push(PollFd::new(fd, PollFlags::OUT));
-            }
-            if let Some(fd) = &command.status {
-                sources.push(Source::Status(*id));
-                fds.push(PollFd::new(fd, PollFlags::IN));
-            }
+        for (source, fd, flags) in self
+            .commands
+            .iter()
+            .flat_map(|(id, command)| sources_of(*id, command, room))
+        {
+            sources.push(source);
+            fds.push(PollFd::new(fd, flags));
         }
         for (conn, connection) in &self.net.connections {
             if let Some((fd, flags)) = connection.wanted(room) {
@@ -274,6 +263,20 @@ impl Guest {
             }
         }
     }
+}
+
+/// Returns what is waited for of a command; its output only while there is room for it.
+fn sources_of(id: u32, command: &Command, room: bool) -> impl Iterator<Item = (Source, &OwnedFd, PollFlags)> {
+    let stdout = command.stdout.as_ref().filter(|_| room);
+    let stderr = command.stderr.as_ref().filter(|_| room);
+    let all = [
+        (Source::Output(id, Stream::Stdout), stdout, PollFlags::IN),
+        (Source::Output(id, Stream::Stderr), stderr, PollFlags::IN),
+        (Source::Input(id), command.input.wanted(), PollFlags::OUT),
+        (Source::Status(id), command.status.as_ref(), PollFlags::IN),
+    ];
+    all.into_iter()
+        .filter_map(|(source, fd, flags)| Some((source, fd?, flags)))
 }
 
 fn timespec(duration: Duration) -> Timespec {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 /// After how many rounds that found processes which the round before had not seen everything is killed.
 const FRESH_ROUNDS: u32 = 40;
+/// How long rounds may go on finding new processes before everything is killed; looking at thousands is slow.
+const FRESH_PATIENCE: Duration = Duration::from_secs(1);
 /// Rounds without a pause between them.
 const EAGER_ROUNDS: u32 = 4;
 /// The pause between later rounds.
@@ -70,7 +72,8 @@ impl Sweep {
         self.clean = 0;
         let fresh = self.rounds > 1 && !victims.is_subset(&self.seen);
         self.seen.clone_from(victims);
-        if now.saturating_duration_since(self.since) >= PATIENCE {
+        let waited = now.saturating_duration_since(self.since);
+        if waited >= PATIENCE * 2 || (waited >= PATIENCE && !fresh) {
             return Then::GiveUp(u32::try_from(victims.len()).unwrap_or(u32::MAX));
         }
         self.next = now
@@ -80,7 +83,7 @@ impl Sweep {
                 PAUSE
             };
         self.fresh_rounds += u32::from(fresh);
-        if self.fresh_rounds >= FRESH_ROUNDS {
+        if self.fresh_rounds >= FRESH_ROUNDS || (fresh && waited >= FRESH_PATIENCE) {
             self.fresh_rounds = 0;
             return Then::Everything;
         }
@@ -131,5 +134,12 @@ mod tests {
             .collect();
         assert_eq!(rounds.last(), Some(&Then::Everything));
         assert_eq!(rounds.iter().filter(|then| **then == Then::Again).count(), 40);
+        let mut slow = Sweep::start(now);
+        assert_eq!(slow.round(now, &[5].into(), false), Then::Again);
+        assert_eq!(slow.round(now + PATIENCE, &[6].into(), false), Then::Everything);
+        assert_eq!(
+            slow.round(now + PATIENCE * 2, &[7].into(), false),
+            Then::GiveUp(1)
+        );
     }
 }
