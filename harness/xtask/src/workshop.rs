@@ -59,6 +59,21 @@ pub(crate) fn build_harness(root: &Path, build: Build) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Builds the release of a package's example and returns where it lies.
+pub(crate) fn build_example(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
+    let arguments = [
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        package,
+        "--example",
+        name,
+    ];
+    succeed(&mut cargo(root, &arguments))?;
+    Ok(target()?.join("release/examples").join(name))
+}
+
 /// Runs a command with this terminal, and fails if it does.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let shown = show(command);

@@ -70,7 +70,7 @@ exec "$crun" "$@"
 const RUNSC: &str = r#"#!/bin/sh
 # Written by `cargo xtask runtimes`.
 # Sandboxes have no network of the daemon's, and runsc does not start with one inside a namespace of the daemon's making.
-# It does not start under every host's cgroups either; without them, limits of memory and processes are not enforced.
+# It does not start under every host's cgroups either; without them, limits of processors, memory and processes are not enforced.
 exec @PROGRAM@ --network=none --ignore-cgroups "$@"
 "#;
 
