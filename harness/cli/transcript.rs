@@ -275,7 +275,9 @@ fn fact_words(fact: &SandboxFact) -> String {
                 format_duration(attempt.took)
             )
         }
-        SandboxFact::ServiceEnded { service, code } => format!("service {service} ended with code {code}"),
+        SandboxFact::ServiceEnded { service, code, .. } => {
+            format!("service {service} ended with code {code}")
+        }
         SandboxFact::Dropped { count } => format!("{count} more reports of the sandbox were not kept"),
     }
 }

@@ -1,8 +1,21 @@
 //! What a sandbox may reach outside of it.
 //!
 //! Owns: the rules and the record of an attempt. Must not: resolve names or open connections.
+//!
+//! A decision has two steps. [`AllowList::asked`] judges host and port as written; only then may the name be
+//! resolved. [`Target::address`] judges every address before anything is sent to it, so that a name of the list
+//! can't be turned towards this host, its networks or a cloud's metadata.
+
+mod address;
+mod endpoint;
+mod list;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
+
+pub use endpoint::{Endpoint, EndpointProblem, Host};
+pub use list::{AllowList, Pattern, PatternError, Target};
 
 use serde::{Deserialize, Serialize};
 

@@ -233,6 +233,7 @@ pub fn sandbox_scope(error: &SandboxError) -> Scope {
         | SandboxError::File { .. }
         | SandboxError::NoShell { .. }
         | SandboxError::UnknownUser { .. }
+        | SandboxError::Service { .. }
         | SandboxError::Protocol { .. }
         | SandboxError::Breached { .. } => Scope::Attempt,
     }
@@ -250,9 +251,10 @@ pub fn sandbox_fault(error: &SandboxError) -> Fault {
         | SandboxError::ImageBuild { .. }
         | SandboxError::RuntimeUnknown { .. }
         | SandboxError::Unsupported { .. } => Fault::Operator,
-        SandboxError::File { .. } | SandboxError::NoShell { .. } | SandboxError::UnknownUser { .. } => {
-            Fault::Task
-        }
+        SandboxError::File { .. }
+        | SandboxError::NoShell { .. }
+        | SandboxError::UnknownUser { .. }
+        | SandboxError::Service { .. } => Fault::Task,
         SandboxError::Protocol { .. } => Fault::Harness,
     }
 }

@@ -391,6 +391,14 @@ pub enum SandboxError {
         /// The user.
         user: String,
     },
+    /// A service of the sandbox does not come up.
+    #[error("service `{service}` {detail}")]
+    Service {
+        /// Which.
+        service: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// An answer that makes no sense.
     #[error("unexpected answer of the Docker daemon: {detail}")]
     Protocol {
@@ -427,6 +435,7 @@ impl SandboxError {
             Self::File { .. } => "file",
             Self::NoShell { .. } => "no_shell",
             Self::UnknownUser { .. } => "unknown_user",
+            Self::Service { .. } => "service",
             Self::Protocol { .. } => "protocol",
             Self::Breached { .. } => "breached",
         }
@@ -446,6 +455,12 @@ pub enum FileProblem {
     /// The path cannot be used.
     #[error("not a valid path")]
     BadPath,
+    /// It may not be read or written.
+    #[error("permission denied")]
+    Denied,
+    /// There is no room for it: the sandbox's disk limit, or the host's disk.
+    #[error("no space left")]
+    NoSpace,
 }
 
 /// Where events and blobs are kept. Calls are quick: they buffer, or write to the page cache.

@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, ResourcesUlimits};
-use harness_core::ports::{SandboxError, SandboxLabels};
+use harness_core::ports::SandboxLabels;
 use harness_core::sandbox::{NetworkPolicy, Resources, Runtime, SandboxSpec};
 
+use crate::helper::{self, HelperProgram};
 use crate::scripts;
 
 /// Label: the run.
@@ -18,12 +19,24 @@ pub(crate) const LABEL_ATTEMPT: &str = "harness.attempt";
 pub(crate) const LABEL_EXPIRES: &str = "harness.expires";
 /// Label: the boot of the host that made it.
 pub(crate) const LABEL_BOOT: &str = "harness.boot";
+/// Label: the user of the agent's commands, as the daemon takes it.
+pub(crate) const LABEL_USER: &str = "harness.user";
+/// Label: the folder of the agent's commands.
+pub(crate) const LABEL_WORKDIR: &str = "harness.workdir";
+/// Label of networks: what they are for.
+pub(crate) const LABEL_NETWORK: &str = "harness.network";
+/// Label of volumes: the digest of the helper in it.
+pub(crate) const LABEL_HELPER: &str = "harness.helper";
 /// Label: the provider that made it, so that it hears only of its own.
 pub(crate) const LABEL_OWNER: &str = "harness.owner";
 
 /// Capabilities of root processes (setup, scorers) in a sandbox whose agent is not root. The agent's own
 /// processes have none: the kernel drops them when the user changes.
 const ROOT_CAPABILITIES: [&str; 4] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL"];
+/// What the helper needs besides, to start commands as the task's user.
+const HELPER_CAPABILITIES: [&str; 2] = ["SETGID", "SETUID"];
+/// The one network of all sandboxes that may reach everything.
+pub(crate) const OPEN_NETWORK: &str = "harness-open";
 /// Below what daemons without resource rights may set.
 const OPEN_FILES: i64 = 4096;
 
@@ -39,39 +52,40 @@ pub(crate) enum DiskQuota {
     Unsupported,
 }
 
+/// What runs first in a container.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum First<'a> {
+    /// A shell that waits for ever.
+    Keeper,
+    /// The helper, with the text of `/etc/hosts`.
+    Helper(&'a HelperProgram, &'a str),
+}
+
+/// What root's processes in a container may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RootPowers {
+    /// A few capabilities: setup, scorers and services, where the agent is not root.
+    Few,
+    /// None at all, where the agent is root itself.
+    None,
+}
+
 /// What a container is made from.
 pub(crate) struct ContainerPlan<'a> {
     /// What the task asks for.
     pub(crate) spec: &'a SandboxSpec,
     /// The image.
     pub(crate) image: &'a str,
-    /// The user's number; root gets no capabilities at all.
-    pub(crate) uid: u64,
+    /// What root's processes may.
+    pub(crate) root: RootPowers,
     /// Its labels.
     pub(crate) labels: HashMap<String, String>,
+    /// What runs first.
+    pub(crate) first: First<'a>,
     /// What the daemon can do about the disk.
     pub(crate) quota: DiskQuota,
     /// How many processors it gets: no more than there are.
     pub(crate) cpus: f64,
-}
-
-/// Refuses what this provider cannot do.
-pub(crate) fn check_supported(spec: &SandboxSpec) -> Result<(), SandboxError> {
-    let refuse = |what: &str| {
-        Err(SandboxError::Unsupported {
-            what: what.to_owned(),
-        })
-    };
-    match &spec.network {
-        NetworkPolicy::None => {}
-        NetworkPolicy::Internal => return refuse("network `internal`; use `none`"),
-        NetworkPolicy::Allow(_) => return refuse("network `allow`; use `none`"),
-        NetworkPolicy::Open => return refuse("network `open`; use `none`"),
-    }
-    if !spec.services.is_empty() {
-        return refuse("services beside the sandbox; start them from `setup` instead");
-    }
-    Ok(())
 }
 
 /// Returns the labels of a sandbox.
@@ -87,6 +101,7 @@ pub(crate) fn labels(labels: &SandboxLabels, boot: &str, owner: &str) -> HashMap
 
 /// Returns the request for a hardened container.
 pub(crate) fn container(plan: ContainerPlan<'_>) -> ContainerCreateBody {
+    let helped = matches!(plan.first, First::Helper(..));
     let env = plan
         .spec
         .env
@@ -96,14 +111,21 @@ pub(crate) fn container(plan: ContainerPlan<'_>) -> ContainerCreateBody {
         image: Some(plan.image.to_owned()),
         user: Some("0:0".to_owned()),
         working_dir: Some("/".to_owned()),
-        entrypoint: Some(scripts::keeper()),
+        entrypoint: Some(match plan.first {
+            First::Keeper => scripts::keeper(),
+            First::Helper(_, hosts) => [helper::PROGRAM, "init", hosts].map(str::to_owned).to_vec(),
+        }),
+        open_stdin: Some(helped),
+        attach_stdin: Some(helped),
+        attach_stdout: Some(helped),
+        attach_stderr: Some(helped),
         cmd: Some(Vec::new()),
         env: Some(env.collect()),
         stop_signal: Some("SIGKILL".to_owned()),
         hostname: Some(HOST_NAME.to_owned()),
         // Besides loopback there is nothing; the daemon then neither tells the host's name servers nor spends
-        // a third of the starting time on a network of nothing.
-        network_disabled: Some(true),
+        // a third of the starting time on a network of nothing. Services and the allow-list go over the helper.
+        network_disabled: Some(!is_open(plan.spec)),
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
             ..HealthConfig::default()
@@ -114,17 +136,29 @@ pub(crate) fn container(plan: ContainerPlan<'_>) -> ContainerCreateBody {
     }
 }
 
+/// Returns whether a sandbox may reach everything.
+pub(crate) fn is_open(spec: &SandboxSpec) -> bool {
+    match spec.network {
+        NetworkPolicy::Open => true,
+        NetworkPolicy::None | NetworkPolicy::Internal | NetworkPolicy::Allow(_) => false,
+    }
+}
+
 fn host_config(plan: &ContainerPlan<'_>) -> HostConfig {
     let Resources {
         memory, pids, disk, ..
     } = &plan.spec.resources;
     let memory = as_i64(memory.0);
     HostConfig {
-        network_mode: Some("none".to_owned()),
+        network_mode: Some(if is_open(plan.spec) { OPEN_NETWORK } else { "none" }.to_owned()),
         ipc_mode: Some("private".to_owned()),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: (plan.uid != 0).then(|| ROOT_CAPABILITIES.map(str::to_owned).to_vec()),
+        cap_add: capabilities(plan),
+        mounts: match plan.first {
+            First::Keeper => None,
+            First::Helper(program, _) => Some(vec![program.mount()]),
+        },
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
         pids_limit: Some(i64::from(*pids)),
         memory: Some(memory),
@@ -146,6 +180,15 @@ fn host_config(plan: &ContainerPlan<'_>) -> HostConfig {
         }),
         ..HostConfig::default()
     }
+}
+
+fn capabilities(plan: &ContainerPlan<'_>) -> Option<Vec<String>> {
+    let helpers: &[&str] = match plan.first {
+        First::Keeper => &[],
+        First::Helper(..) => &HELPER_CAPABILITIES,
+    };
+    let all = ROOT_CAPABILITIES.iter().chain(helpers);
+    (plan.root == RootPowers::Few).then(|| all.map(|name| (*name).to_owned()).collect())
 }
 
 /// Returns the storage option that bounds a container's file system.
@@ -202,15 +245,16 @@ mod tests {
         }
     }
 
-    fn hardened(uid: u64, quota: DiskQuota) -> HostConfig {
+    fn hardened(root: RootPowers, quota: DiskQuota) -> HostConfig {
         let spec = spec();
         let plan = ContainerPlan {
             spec: &spec,
             image: "sha256:0",
-            uid,
+            root,
             labels: HashMap::new(),
             quota,
             cpus: 1.5,
+            first: First::Keeper,
         };
         container(plan).host_config.unwrap()
     }
@@ -242,29 +286,12 @@ mod tests {
             }),
             ..HostConfig::default()
         };
-        assert_eq!(hardened(1000, DiskQuota::Supported), expected);
+        assert_eq!(hardened(RootPowers::Few, DiskQuota::Supported), expected);
         let of_root = HostConfig {
             cap_add: None,
             storage_opt: None,
             ..expected
         };
-        assert_eq!(hardened(0, DiskQuota::Unsupported), of_root);
-    }
-
-    #[test]
-    fn networks_and_services_are_refused_by_name() {
-        let refused = |network| {
-            let spec = SandboxSpec { network, ..spec() };
-            check_supported(&spec).unwrap_err().to_string()
-        };
-        assert_eq!(
-            refused(NetworkPolicy::Internal),
-            "not supported here: network `internal`; use `none`"
-        );
-        assert_eq!(
-            refused(NetworkPolicy::Allow(Vec::new())),
-            "not supported here: network `allow`; use `none`"
-        );
-        assert_eq!(check_supported(&spec()), Ok(()));
+        assert_eq!(hardened(RootPowers::None, DiskQuota::Unsupported), of_root);
     }
 }

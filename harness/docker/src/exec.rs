@@ -32,10 +32,10 @@ const QUIET: Duration = Duration::from_millis(250);
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long it may take until it is heard why a process died by SIGKILL (lack of memory, or the whole container
 /// died), or that it failed for lack of memory.
-const NEWS_AFTER_KILL: Duration = Duration::from_millis(250);
+pub(crate) const NEWS_AFTER_KILL: Duration = Duration::from_millis(250);
 const NEWS_AFTER_FAILURE: Duration = Duration::from_millis(20);
-const DISK_INTERVAL: Duration = Duration::from_secs(2);
-const KILLED: i32 = 137;
+pub(crate) const DISK_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const KILLED: i32 = 137;
 
 /// A command as the daemon takes it.
 pub(crate) struct Command {
@@ -305,7 +305,7 @@ impl DockerSandbox {
     }
 
     /// Resolves when the file system has outgrown its limit.
-    async fn outgrown(&self) {
+    pub(crate) async fn outgrown(&self) {
         loop {
             sleep(DISK_INTERVAL).await;
             if self.disk_use().await.is_some_and(|used| used > self.disk.0) {

@@ -17,7 +17,7 @@ use crate::provider::{DockerProvider, Shared};
 use crate::tarball::{self, Owner};
 
 /// What a user and folder mean in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImageFacts {
     /// The user's numbers.
     pub(crate) owner: Owner,
@@ -25,6 +25,32 @@ pub(crate) struct ImageFacts {
     pub(crate) workdir: Workdir,
     /// Whether the image lists the user, so that the daemon knows the name.
     pub(crate) listed: bool,
+    /// The user's home; the workdir if the image names none.
+    pub(crate) home: String,
+    /// Further groups of the user.
+    pub(crate) groups: Vec<u32>,
+}
+
+impl ImageFacts {
+    /// Facts of a container whose image nobody looked into.
+    pub(crate) fn unknown(workdir: &str) -> Self {
+        Self {
+            owner: Owner::ROOT,
+            workdir: Workdir::Leave,
+            listed: true,
+            home: workdir.to_owned(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Returns the user as the daemon takes it.
+    pub(crate) fn name(&self, user: &str) -> String {
+        if self.listed {
+            user.to_owned()
+        } else {
+            format!("{}:{}", self.owner.uid, self.owner.gid)
+        }
+    }
 }
 
 /// The numbers of the default user in an image that does not list it.
@@ -52,7 +78,7 @@ impl DockerProvider {
         };
         let known = {
             let facts = self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            facts.get(&key).copied()
+            facts.get(&key).cloned()
         };
         if let Some(facts) = known
             && self.shared.known_quota().is_some()
@@ -63,7 +89,7 @@ impl DockerProvider {
         let _only_one = maker.lock().await;
         let facts = self.shared.look_into(image, spec).await?;
         let mut known = self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key, facts);
+        known.insert(key, facts.clone());
         Ok(facts)
     }
 }
@@ -163,11 +189,16 @@ impl Shared {
             Ok(_) | Err(SandboxError::File { .. }) => Workdir::Leave,
             Err(error) => return Err(error),
         };
-        let listed = found.is_some();
+        let groups = self
+            .first_file(container, "/etc/group")
+            .await?
+            .unwrap_or_default();
         Ok(ImageFacts {
             owner,
             workdir,
-            listed,
+            listed: found.is_some(),
+            home: home_of(&spec.user, &passwd).unwrap_or_else(|| spec.workdir.clone()),
+            groups: groups_of(&spec.user, &groups),
         })
     }
 }
@@ -198,10 +229,53 @@ fn owner_of(user: &str, passwd: &str) -> Option<Owner> {
     })
 }
 
+/// Returns a user's home as the list of users says.
+fn home_of(user: &str, passwd: &str) -> Option<String> {
+    let name = user.split_once(':').map_or(user, |(name, _)| name);
+    passwd.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        let [listed, _, uid, _, _, home, ..] = fields.as_slice() else {
+            return None;
+        };
+        let fits = (*listed == name || *uid == name) && home.starts_with('/');
+        fits.then(|| (*home).to_owned())
+    })
+}
+
+/// Returns the further groups of a user that is given by name alone.
+fn groups_of(user: &str, groups: &str) -> Vec<u32> {
+    const MOST: usize = 32;
+    let of_line = |line: &str| {
+        let fields: Vec<_> = line.split(':').collect();
+        let [_, _, gid, members, ..] = fields.as_slice() else {
+            return None;
+        };
+        let member = members.split(',').any(|member| member == user);
+        gid.parse().ok().filter(|_| member)
+    };
+    groups.lines().filter_map(of_line).take(MOST).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pretty_assertions::assert_eq;
+
+    #[test]
+    fn homes_and_groups_are_read_from_the_lists() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nagent:x:1000:1001::/home/agent:/bin/sh\nodd:x:7:7::none:\n";
+        let homes = ["agent", "1000:5", "root", "odd", "nobody"].map(|user| home_of(user, passwd));
+        let expected = [
+            Some("/home/agent"),
+            Some("/home/agent"),
+            Some("/root"),
+            None,
+            None,
+        ];
+        assert_eq!(homes, expected.map(|home| home.map(str::to_owned)));
+        let groups = "root:x:0:\ndata:x:50:agent\nbroken\nmore:x:60:other,agent\nnot:x:70:agents\n";
+        assert_eq!(groups_of("agent", groups), [50, 60]);
+    }
 
     #[test]
     fn users_are_found_as_the_daemon_finds_them() {

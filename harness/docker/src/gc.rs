@@ -12,8 +12,9 @@ use bollard::query_parameters::{
 use harness_core::ports::{SandboxError, SweepScope, Swept};
 use harness_core::units::Timestamp;
 
-use crate::config::{LABEL_ATTEMPT, LABEL_BOOT, LABEL_EXPIRES, LABEL_RUN};
+use crate::config::{LABEL_ATTEMPT, LABEL_BOOT, LABEL_EXPIRES, LABEL_HELPER, LABEL_NETWORK, LABEL_RUN};
 use crate::errors::About;
+use crate::kept;
 use crate::provider::DockerProvider;
 
 /// Something that carries our labels.
@@ -59,6 +60,10 @@ impl DockerProvider {
             .filters(&filters)
             .build();
         for found in docker.list_containers(Some(options)).await.map_err(failed)? {
+            let mut names = found.names.iter().flatten();
+            if names.any(|name| kept::reason_of(name).is_some()) {
+                continue;
+            }
             all.push(leftover(LeftoverKind::Container, found.id, found.labels));
         }
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
@@ -75,6 +80,39 @@ impl DockerProvider {
             ));
         }
         all.retain(|found| found.is_in(scope));
+        if matches!(scope, SweepScope::AllBut(_)) {
+            all.extend(self.shared_leftovers().await?);
+        }
+        Ok(all)
+    }
+
+    /// Returns what belongs to no run: helpers of other versions, and the network of open sandboxes. What is in use
+    /// is not removed: the daemon refuses.
+    async fn shared_leftovers(&self) -> Result<Vec<Leftover>, SandboxError> {
+        let docker = &self.shared.docker;
+        let failed = |error| {
+            self.shared
+                .error(&error, "list what was left behind", About::Daemon)
+        };
+        let mut all = Vec::new();
+        let filters = HashMap::from([("label", vec![LABEL_NETWORK])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        for found in docker.list_networks(Some(options)).await.map_err(failed)? {
+            all.push(leftover(LeftoverKind::Network, found.id, found.labels));
+        }
+        let filters = HashMap::from([("label", vec![LABEL_HELPER])]);
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let volumes = docker.list_volumes(Some(options)).await.map_err(failed)?;
+        let ours = self.shared.helper_volume();
+        for found in volumes.volumes.unwrap_or_default() {
+            if Some(&found.name) != ours.as_ref() {
+                all.push(leftover(
+                    LeftoverKind::Volume,
+                    Some(found.name),
+                    Some(found.labels),
+                ));
+            }
+        }
         Ok(all)
     }
 
@@ -105,7 +143,11 @@ impl DockerProvider {
     fn was_removed(&self, removed: Result<(), bollard::errors::Error>) -> Result<bool, SandboxError> {
         match removed {
             Ok(()) => Ok(true),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            // Gone already, or in use by somebody else.
+            Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 403 | 404 | 409,
+                ..
+            }) => Ok(false),
             Err(error) => Err(self
                 .shared
                 .error(&error, "remove what was left behind", About::Daemon)),

@@ -13,7 +13,6 @@ use harness_core::sandbox::{ImageSource, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 
 use crate::base::{self, BASE_IMAGES, BaseImage};
-use crate::config;
 use crate::errors::About;
 use crate::provider::{DockerProvider, Shared};
 use crate::settings::PullPolicy;
@@ -75,21 +74,34 @@ impl DockerProvider {
         spec: &SandboxSpec,
         files: &BTreeMap<String, Arc<FileData>>,
     ) -> Result<PreparedImage, SandboxError> {
-        config::check_supported(spec)?;
         let runtime = spec.runtime.name();
         if spec.runtime != Runtime::Runc && !self.shared.runtimes.iter().any(|known| known == runtime) {
             return Err(SandboxError::RuntimeUnknown {
                 runtime: runtime.to_owned(),
             });
         }
-        let image = match &spec.image {
-            ImageSource::Named(name) => self.prepare_named(name).await?,
-            ImageSource::Build { context, dockerfile } => {
-                self.build_task_image(context, dockerfile, files).await?
-            }
-        };
+        let image = self.prepare_source(&spec.image, files).await?;
         self.facts(&image, spec).await?;
+        self.prepare_helper(&image.id).await?;
+        let mut image = image;
+        for (name, service) in &spec.services {
+            let prepared = self.prepare_source(&service.image, files).await?;
+            image.services.insert(name.clone(), prepared);
+        }
         Ok(image)
+    }
+
+    async fn prepare_source(
+        &self,
+        source: &ImageSource,
+        files: &BTreeMap<String, Arc<FileData>>,
+    ) -> Result<PreparedImage, SandboxError> {
+        match source {
+            ImageSource::Named(name) => self.prepare_named(name).await,
+            ImageSource::Build { context, dockerfile } => {
+                self.build_task_image(context, dockerfile, files).await
+            }
+        }
     }
 
     /// Makes sure that a named image is there.

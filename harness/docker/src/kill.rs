@@ -18,8 +18,9 @@ use crate::scripts;
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(10);
 const CHECKS: u32 = 40;
 const CHECK_INTERVAL: Duration = Duration::from_millis(25);
-/// The keeper and its `sleep`.
+/// The keeper and its `sleep`; or the helper.
 const KEEPER_PROCESSES: usize = 2;
+const HELPER_PROCESSES: usize = 1;
 
 impl DockerSandbox {
     /// Looks at or changes the markers of the commands that run.
@@ -127,7 +128,12 @@ impl DockerSandbox {
             let living = rows
                 .iter()
                 .filter(|row| !row.get(2).is_some_and(|state| state.starts_with(['Z', 'X'])));
-            if living.count() <= KEEPER_PROCESSES {
+            let own = if self.link.is_some() {
+                HELPER_PROCESSES
+            } else {
+                KEEPER_PROCESSES
+            };
+            if living.count() <= own {
                 return Ok(true);
             }
             sleep(CHECK_INTERVAL).await;

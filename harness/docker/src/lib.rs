@@ -5,25 +5,37 @@
 
 mod base;
 mod build;
+mod collect;
 mod config;
+mod daemon_terminal;
 mod debian;
 mod errors;
 mod events;
 mod exec;
 mod facts;
+mod facts_log;
 mod files;
 mod gc;
+mod helped;
+mod helper;
 mod images;
+mod kept;
 mod kill;
+mod link;
+mod net;
+mod open_network;
 mod output;
 mod provider;
+mod removal;
 mod sandbox;
 mod scripts;
+mod services;
 mod settings;
 mod tarball;
 
 pub use base::{BASE_IMAGES, BaseImage, BaseRecipe, is_base_name};
 pub use gc::{Leftover, LeftoverKind};
 pub use images::{ImageStatus, Progress};
+pub use kept::KeptContainer;
 pub use provider::DockerProvider;
-pub use settings::{DockerSettings, PullPolicy};
+pub use settings::{DockerSettings, Helper, PullPolicy};

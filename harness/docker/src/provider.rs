@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error;
 use bollard::query_parameters::CreateContainerOptions;
@@ -14,22 +14,29 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use harness_core::ports::{
     Later, PreparedImage, Sandbox, SandboxError, SandboxProvider, SandboxRequest, SweepScope, Swept,
 };
-use harness_core::sandbox::SandboxSpec;
+use harness_core::sandbox::{NetworkPolicy, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::Timestamp;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
-use crate::config::{self, ContainerPlan, DiskQuota};
-use crate::errors::{About, Failure, meaning};
-use crate::events::{self, Switchboard};
+use crate::config::{self, ContainerPlan, DiskQuota, First, RootPowers};
+use crate::errors::{self, About, Failure, meaning};
+use crate::events::{self, Ear, Switchboard};
 use crate::facts::{FactsKey, ImageFacts};
-use crate::files::{self, Target};
+use crate::files::{self, Target, Workdir};
+use crate::helper::{self, HelperProgram};
+use crate::link::{Attached, Broken, Link};
+use crate::removal::Removals;
 use crate::sandbox::DockerSandbox;
+use crate::scripts;
 use crate::settings::DockerSettings;
 
 /// How long one call may take until the daemon begins to answer.
 const CALL_TIMEOUT_SECONDS: u64 = 120;
+
+/// How long a helper may take to greet after its container was started.
+const GREETING: Duration = Duration::from_secs(30);
 
 /// Makes sandboxes in containers of one daemon.
 pub struct DockerProvider {
@@ -52,6 +59,11 @@ pub(crate) struct Shared {
     slots: Semaphore,
     counter: AtomicU64,
     events: JoinHandle<()>,
+    helper: Result<HelperProgram, String>,
+    helper_provided: OnceCell<()>,
+    /// Images in which the helper does not run, and why.
+    helper_refused: Mutex<HashMap<String, String>>,
+    pub(crate) removals: Removals,
 }
 
 impl DockerProvider {
@@ -71,6 +83,8 @@ impl DockerProvider {
         let switchboard = Arc::new(Switchboard::default());
         let listener = events::listen_forever(docker.clone(), owner.clone(), Arc::clone(&switchboard));
         let slots = Semaphore::new(settings.lifecycle_slots.max(1));
+        let removals = Removals::new(settings.lifecycle_slots);
+        let helper = HelperProgram::of(&settings.helper, info.architecture.as_deref());
         Ok(Self {
             shared: Arc::new(Shared {
                 docker,
@@ -87,64 +101,177 @@ impl DockerProvider {
                 slots,
                 counter: AtomicU64::new(0),
                 events: tokio::spawn(listener),
+                helper,
+                helper_provided: OnceCell::new(),
+                helper_refused: Mutex::default(),
+                removals,
             }),
         })
     }
 
     async fn start_sandbox(&self, request: &SandboxRequest) -> Result<Box<dyn Sandbox>, SandboxError> {
-        let SandboxRequest { spec, image, .. } = request;
-        config::check_supported(spec)?;
-        let facts = self.facts(image, spec).await?;
-        let archive = files::pack(
-            &request.files,
-            &spec.workdir,
-            facts.owner,
-            Target::Fresh(facts.workdir),
-        )?;
-        let shared = &self.shared;
-        let quota = shared.known_quota().unwrap_or(DiskQuota::Unsupported);
-        let body = config::container(ContainerPlan {
-            spec,
-            image: &image.id,
-            uid: facts.owner.uid,
-            labels: config::labels(&request.labels, &shared.boot, &shared.owner),
-            quota,
-            cpus: spec.resources.cpus.min(shared.cpus),
-        });
+        let listed = matches!(request.spec.network, NetworkPolicy::Allow(_));
+        if listed || !request.spec.services.is_empty() {
+            return Ok(Box::new(self.start_attached(request).await?));
+        }
+        if config::is_open(&request.spec) {
+            self.shared.provide_open_network().await?;
+        }
+        let container = Wanted {
+            request,
+            hosts: scripts::HOSTS,
+            root: None,
+        };
+        Ok(Box::new(self.start_one(container).await?))
+    }
+
+    /// Starts one container, with the helper if that can run there.
+    pub(crate) async fn start_one(&self, wanted: Wanted<'_>) -> Result<DockerSandbox, SandboxError> {
+        let request = wanted.request;
+        let facts = self.facts(&request.image, &request.spec).await?;
+        let wanted = Wanted {
+            root: wanted.root.or(Some(root_powers(&facts))),
+            ..wanted
+        };
+        let why = match self.shared.helper_for(&request.image.id) {
+            Ok(program) => match self.start_helped(&wanted, &facts, &program).await {
+                Err(Refused::Helper(why)) => {
+                    self.shared.refuse_helper(&request.image.id, &why);
+                    why
+                }
+                Err(Refused::Sandbox(error)) => return Err(error),
+                Ok(sandbox) => return Ok(sandbox),
+            },
+            Err(why) => why,
+        };
+        let sandbox = self.start_plain(&wanted, &facts).await?;
+        sandbox.note(&format!("every command is a call of the daemon: {why}"));
+        Ok(sandbox)
+    }
+
+    async fn start_helped(
+        &self,
+        wanted: &Wanted<'_>,
+        facts: &ImageFacts,
+        program: &HelperProgram,
+    ) -> Result<DockerSandbox, Refused> {
+        let (shared, request) = (&self.shared, wanted.request);
+        shared.helper_provided(program, &request.image.id).await?;
+        let first = First::Helper(program, wanted.hosts);
         let slot = shared.slot().await;
-        let created = shared
-            .docker
-            .create_container(None::<CreateContainerOptions>, body)
-            .await;
-        let id = created
-            .map_err(|error| shared.error(&error, "create a sandbox", About::Container))?
-            .id;
+        let id = self.create(wanted, facts, first).await?;
+        let ear = shared.switchboard.listen(&id);
+        let started = self.greet(&id, facts, request).await;
+        drop(slot);
+        let link = match started {
+            Ok(link) => Arc::new(link),
+            Err(refused) => {
+                shared.remove_container(&id).await?;
+                return Err(refused);
+            }
+        };
+        let mut sandbox = self.sandbox(request, facts.clone(), id, ear);
+        sandbox.link = Some(link);
+        if let Some(link) = &sandbox.link
+            && let Err(error) = sandbox.write_helped(link, &request.files).await
+        {
+            sandbox.remove().await?;
+            return Err(error.into());
+        }
+        Ok(sandbox)
+    }
+
+    /// Starts a created container and waits for its helper.
+    async fn greet(&self, id: &str, facts: &ImageFacts, request: &SandboxRequest) -> Result<Link, Refused> {
+        let shared = &self.shared;
+        if facts.workdir == Workdir::Make {
+            let fresh = Target::Fresh(facts.workdir);
+            if let Some(archive) = files::pack(&[], &request.spec.workdir, facts.owner, fresh)? {
+                shared.upload(id, archive).await?;
+            }
+        }
+        let attached = Attached::to(&shared.docker, id).await;
+        let attached =
+            attached.map_err(|error| shared.error(&error, "attach to a sandbox", About::Container))?;
+        if let Err(error) = shared.docker.start_container(id, None).await {
+            let text = error.to_string();
+            if text.contains(helper::PROGRAM) || text.contains("exec format error") {
+                return Err(Refused::Helper(errors::one_line(&text)));
+            }
+            return Err(shared.error(&error, "start a sandbox", About::Container).into());
+        }
+        match attached.greeted(GREETING).await {
+            Ok(link) => Ok(link),
+            Err(Broken::Breach(evidence)) => Err(SandboxError::from(Broken::Breach(evidence)).into()),
+            Err(Broken::Ended(why)) => Err(Refused::Helper(why)),
+        }
+    }
+
+    /// Brings the helper to the daemon before the first sandbox needs it.
+    pub(crate) async fn prepare_helper(&self, image: &str) -> Result<(), SandboxError> {
+        match self.shared.helper_for(image) {
+            Ok(program) => self.shared.helper_provided(&program, image).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn start_plain(
+        &self,
+        wanted: &Wanted<'_>,
+        facts: &ImageFacts,
+    ) -> Result<DockerSandbox, SandboxError> {
+        let (shared, request) = (&self.shared, wanted.request);
+        let fresh = Target::Fresh(facts.workdir);
+        let archive = files::pack(&request.files, &request.spec.workdir, facts.owner, fresh)?;
+        let slot = shared.slot().await;
+        let id = self.create(wanted, facts, First::Keeper).await?;
         let ear = shared.switchboard.listen(&id);
         if let Err(error) = self.fill_and_start(&id, archive).await {
             shared.remove_container(&id).await?;
             return Err(error);
         }
         drop(slot);
-        let sandbox = DockerSandbox {
-            shared: Arc::clone(shared),
-            id,
-            image: image.id.clone(),
-            runtime: spec.runtime.name(),
-            user: if facts.listed {
-                spec.user.clone()
-            } else {
-                format!("{}:{}", facts.owner.uid, facts.owner.gid)
-            },
-            workdir: spec.workdir.clone(),
-            disk: spec.resources.disk,
-            quota,
-            facts,
-            ear,
-            running: Mutex::default(),
-            explained_ooms: AtomicU64::new(0),
-            notes: Mutex::default(),
-            stopped: false.into(),
-        };
+        Ok(self.sandbox(request, facts.clone(), id, ear))
+    }
+
+    async fn create(
+        &self,
+        wanted: &Wanted<'_>,
+        facts: &ImageFacts,
+        first: First<'_>,
+    ) -> Result<String, SandboxError> {
+        let (shared, request) = (&self.shared, wanted.request);
+        let spec = &request.spec;
+        let mut labels = config::labels(&request.labels, &shared.boot, &shared.owner);
+        labels.insert(config::LABEL_USER.to_owned(), facts.name(&spec.user));
+        labels.insert(config::LABEL_WORKDIR.to_owned(), spec.workdir.clone());
+        let body = config::container(ContainerPlan {
+            spec,
+            image: &request.image.id,
+            root: wanted.root.unwrap_or(RootPowers::None),
+            labels,
+            first,
+            quota: shared.known_quota().unwrap_or(DiskQuota::Unsupported),
+            cpus: spec.resources.cpus.min(shared.cpus),
+        });
+        let options = None::<CreateContainerOptions>;
+        let created = shared.docker.create_container(options, body).await;
+        let created = created.map_err(|error| shared.error(&error, "create a sandbox", About::Container))?;
+        Ok(created.id)
+    }
+
+    /// Puts together what is known of a container that runs.
+    fn sandbox(&self, request: &SandboxRequest, facts: ImageFacts, id: String, ear: Ear) -> DockerSandbox {
+        let shared = &self.shared;
+        let spec = &request.spec;
+        let quota = shared.known_quota().unwrap_or(DiskQuota::Unsupported);
+        let mut sandbox = DockerSandbox::known(shared, (id, ear), &facts.name(&spec.user), &spec.workdir);
+        sandbox.image.clone_from(&request.image.id);
+        sandbox.runtime = spec.runtime.name();
+        sandbox.disk = spec.resources.disk;
+        sandbox.quota = quota;
+        sandbox.facts = facts;
+        sandbox.stopped = false.into();
         if quota == DiskQuota::Unsupported {
             sandbox.note(
                 "the daemon's storage driver has no quota: the disk limit is checked every two seconds \
@@ -154,7 +281,7 @@ impl DockerProvider {
         if spec.resources.cpus > shared.cpus {
             sandbox.note(&format!("the daemon has only {} processors", shared.cpus));
         }
-        Ok(Box::new(sandbox))
+        sandbox
     }
 
     async fn fill_and_start(&self, id: &str, archive: Option<Vec<u8>>) -> Result<(), SandboxError> {
@@ -164,6 +291,38 @@ impl DockerProvider {
         }
         let started = shared.docker.start_container(id, None).await;
         started.map_err(|error| shared.error(&error, "start a sandbox", About::Container))
+    }
+}
+
+/// A container that is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) request: &'a SandboxRequest,
+    /// The text of its `/etc/hosts`.
+    pub(crate) hosts: &'a str,
+    /// What root's processes may; by default what the task's user leaves them.
+    pub(crate) root: Option<RootPowers>,
+}
+
+fn root_powers(facts: &ImageFacts) -> RootPowers {
+    if facts.owner.uid == 0 {
+        RootPowers::None
+    } else {
+        RootPowers::Few
+    }
+}
+
+/// Why a sandbox could not be started with the helper.
+enum Refused {
+    /// The helper does not run there; without it the sandbox may well start.
+    Helper(String),
+    /// It would not start without the helper either.
+    Sandbox(SandboxError),
+}
+
+impl From<SandboxError> for Refused {
+    fn from(error: SandboxError) -> Self {
+        Self::Sandbox(error)
     }
 }
 
@@ -193,6 +352,31 @@ impl Shared {
             (config::LABEL_BOOT.to_owned(), self.boot.clone()),
             (config::LABEL_OWNER.to_owned(), self.owner.clone()),
         ])
+    }
+
+    /// Returns the helper for sandboxes of an image, or why there is none.
+    fn helper_for(&self, image: &str) -> Result<HelperProgram, String> {
+        let refused = self.helper_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused.get(image) {
+            Some(why) => Err(why.clone()),
+            None => self.helper.clone(),
+        }
+    }
+
+    /// Returns the volume with the helper.
+    pub(crate) fn helper_volume(&self) -> Option<String> {
+        self.helper.as_ref().ok().map(HelperProgram::volume)
+    }
+
+    fn refuse_helper(&self, image: &str, why: &str) {
+        tracing::warn!(image, why, "the helper does not run in this image");
+        let mut refused = self.helper_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(image.to_owned(), why.to_owned());
+    }
+
+    async fn helper_provided(&self, program: &HelperProgram, image: &str) -> Result<(), SandboxError> {
+        let provide = || self.provide_helper(program, image);
+        self.helper_provided.get_or_try_init(provide).await.copied()
     }
 
     pub(crate) fn known_quota(&self) -> Option<DiskQuota> {
@@ -234,6 +418,6 @@ impl SandboxProvider for DockerProvider {
     }
 
     fn settle(&self) -> Later<'_, Vec<String>> {
-        Box::pin(async { Vec::new() })
+        Box::pin(self.shared.settle_removals())
     }
 }

@@ -14,12 +14,17 @@ use harness_core::ports::{
     Sandbox, SandboxError, SandboxFact, SandboxInfo, Terminal, TerminalRequest,
 };
 use harness_core::units::Bytes;
+use harness_guest::Identity;
 
 use crate::config::DiskQuota;
 use crate::errors::About;
 use crate::events::Ear;
 use crate::facts::ImageFacts;
+use crate::facts_log::FactLog;
+use crate::files::check_path;
+use crate::link::{Broken, Link};
 use crate::provider::Shared;
+use crate::services::Attached;
 
 /// A running container.
 pub(crate) struct DockerSandbox {
@@ -39,9 +44,72 @@ pub(crate) struct DockerSandbox {
     pub(crate) explained_ooms: AtomicU64,
     pub(crate) notes: Mutex<Vec<String>>,
     pub(crate) stopped: AtomicBool,
+    /// The stream to the helper; without one every command is a call of the daemon.
+    pub(crate) link: Option<Arc<Link>>,
+    /// Variables of every command besides what the container has.
+    pub(crate) extra_env: Vec<(String, String)>,
+    /// Containers of its services.
+    pub(crate) services: Vec<String>,
+    /// What happened without being asked for.
+    pub(crate) log: Arc<FactLog>,
+    /// What runs on the host for it.
+    pub(crate) attached: Attached,
 }
 
 impl DockerSandbox {
+    /// Returns a container of which no more is known than what its labels say.
+    pub(crate) fn known(shared: &Arc<Shared>, (id, ear): (String, Ear), user: &str, workdir: &str) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            image: String::new(),
+            runtime: "",
+            user: user.to_owned(),
+            workdir: workdir.to_owned(),
+            disk: Bytes(u64::MAX),
+            quota: DiskQuota::Supported,
+            facts: ImageFacts::unknown(workdir),
+            ear,
+            running: Mutex::default(),
+            explained_ooms: AtomicU64::new(0),
+            notes: Mutex::default(),
+            stopped: true.into(),
+            link: None,
+            extra_env: Vec::new(),
+            services: Vec::new(),
+            log: Arc::default(),
+            attached: Attached::default(),
+        }
+    }
+
+    /// Returns all containers, that of the sandbox first.
+    pub(crate) fn containers(&self) -> Vec<String> {
+        let own = std::iter::once(self.id.clone());
+        own.chain(self.services.iter().cloned()).collect()
+    }
+
+    /// Returns the stream to the helper; without one, commands are calls of the daemon. A stream that was lost while
+    /// the sandbox lives on (the daemon's connection broke) is done without.
+    pub(crate) async fn helper(&self) -> Result<Option<&Arc<Link>>, SandboxError> {
+        let Some(link) = &self.link else {
+            return Ok(None);
+        };
+        match link.broken() {
+            None => Ok(Some(link)),
+            Some(breach @ Broken::Breach(_)) => Err(breach.into()),
+            Some(Broken::Ended(why)) => {
+                self.check_alive().await?;
+                if self.attached.any() {
+                    return Err(Broken::Ended(why).into());
+                }
+                self.note(&format!(
+                    "the stream to the helper was lost, so every command is a call of the daemon from here on: {why}"
+                ));
+                Ok(None)
+            }
+        }
+    }
+
     /// Records how this sandbox differs from what was asked, once.
     pub(crate) fn note(&self, text: &str) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,10 +161,12 @@ impl DockerSandbox {
         }
     }
 
-    async fn remove(&self) -> Result<(), SandboxError> {
-        let _slot = self.shared.slot().await;
-        self.shared.remove_container(&self.id).await?;
-        self.stopped.store(true, Ordering::Release);
+    /// Begins to remove the containers, unless they are kept.
+    pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
+        if !self.stopped.swap(true, Ordering::AcqRel) {
+            self.end_connections().await;
+            self.shared.remove_later(self.containers()).await;
+        }
         Ok(())
     }
 }
@@ -136,19 +206,46 @@ impl Sandbox for DockerSandbox {
     }
 
     fn exec<'a>(&'a self, request: &'a ExecRequest) -> Later<'a, Result<ExecResult, SandboxError>> {
-        Box::pin(self.exec_request(request))
+        Box::pin(async move {
+            match self.helper().await? {
+                Some(link) => self.exec_helped(link, request).await,
+                None => self.exec_request(request).await,
+            }
+        })
     }
 
     fn read<'a>(&'a self, path: &'a str, cap: Bytes) -> Later<'a, Result<FileContent, SandboxError>> {
-        Box::pin(self.read_file(path, cap))
+        Box::pin(async move {
+            let Some(link) = self.helper().await? else {
+                return self.read_file(path, cap).await;
+            };
+            check_path(path)?;
+            match link.read_file(path, Identity::default(), cap.0).await {
+                Ok(content) => Ok(content),
+                Err(error) => Err(self.explain_loss(error).await),
+            }
+        })
     }
 
     fn write<'a>(&'a self, files: &'a [PutFile]) -> Later<'a, Result<(), SandboxError>> {
-        Box::pin(self.write_files(files))
+        Box::pin(async move {
+            match self.helper().await? {
+                Some(link) => self.write_helped(link, files).await,
+                None => self.write_files(files).await,
+            }
+        })
     }
 
     fn kill_all(&self) -> Later<'_, Result<(), SandboxError>> {
-        Box::pin(self.kill_everything())
+        Box::pin(async move {
+            let Some(link) = self.helper().await? else {
+                return self.kill_everything().await;
+            };
+            match link.kill_all().await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.explain_loss(error).await),
+            }
+        })
     }
 
     fn export<'a>(&'a self, path: &'a str, cap: Bytes) -> Later<'a, Result<Vec<u8>, SandboxError>> {
@@ -161,33 +258,26 @@ impl Sandbox for DockerSandbox {
 
     fn open_terminal<'a>(
         &'a self,
-        _request: &'a TerminalRequest,
+        request: &'a TerminalRequest,
     ) -> Later<'a, Result<Box<dyn Terminal>, SandboxError>> {
-        Box::pin(async {
-            Err(SandboxError::Unsupported {
-                what: "terminals".to_owned(),
-            })
+        Box::pin(async move {
+            match self.helper().await? {
+                Some(link) => self.terminal_helped(link, request).await,
+                None => self.open_daemon_terminal(request).await,
+            }
         })
     }
 
-    fn collect<'a>(&'a self, _request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
-        Box::pin(async {
-            Err(SandboxError::Unsupported {
-                what: "collecting".to_owned(),
-            })
-        })
+    fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
+        Box::pin(self.collect_files(request))
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {
-        Vec::new()
+        self.log.take()
     }
 
-    fn keep(&self, _reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
-        Box::pin(async {
-            Err(SandboxError::Unsupported {
-                what: "keeping".to_owned(),
-            })
-        })
+    fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
+        Box::pin(self.keep_container(reason))
     }
 
     fn stop(&self) -> Later<'_, Result<(), SandboxError>> {

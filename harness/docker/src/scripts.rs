@@ -12,7 +12,8 @@ const KEEPER: &str = r#"trap 'exec /bin/sh -c "$1" harness "$1"' EXIT; while :; 
 /// image's, and an upload would cost a round trip.
 const FIRST: &str = r#"printf '%s' "$2" >/etc/hosts 2>/dev/null; exec /bin/sh -c "$1" harness "$1""#;
 /// What stands in `/etc/hosts`.
-const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tsandbox\n";
+pub(crate) const HOSTS: &str =
+    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tsandbox\n";
 
 /// Returns the command of process 1.
 pub(crate) fn keeper() -> Vec<String> {

@@ -3,6 +3,7 @@
 //! Owns: settings and their defaults. Must not: read the environment.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use harness_core::ports::SandboxError;
 use harness_core::units::Bytes;
@@ -19,6 +20,8 @@ pub struct DockerSettings {
     pub lifecycle_slots: usize,
     /// How much one command may write to both streams before it is killed.
     pub output_limit: Bytes,
+    /// What runs as the first process of sandboxes.
+    pub helper: Helper,
     /// Whether images are taken from registries.
     pub pull: PullPolicy,
     /// The statically linked busybox that `harness/busybox` is made from.
@@ -33,11 +36,23 @@ impl Default for DockerSettings {
             host: None,
             lifecycle_slots: 4,
             output_limit: Bytes(1 << 30),
+            helper: Helper::Embedded,
             pull: PullPolicy::IfMissing,
             busybox: PathBuf::from("/bin/busybox"),
             debian_mirror: None,
         }
     }
+}
+
+/// What runs as the first process of sandboxes and carries out what is asked of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Helper {
+    /// The helper that this library carries.
+    Embedded,
+    /// None: every command is a call of the daemon, which is slower.
+    Never,
+    /// Another program that speaks the same frames; for tests of what a hostile one can do.
+    Program(Arc<[u8]>),
 }
 
 /// Whether images are taken from registries. The shipped base images never are.

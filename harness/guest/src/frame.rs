@@ -36,19 +36,28 @@ pub enum FrameError {
 pub fn encode<T: Serialize>(message: &T, longest: usize, out: &mut Vec<u8>) -> Result<(), FrameError> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);
-    let Ok(mut filled) = postcard::to_extend(message, std::mem::take(out)) else {
-        return Err(FrameError::Content { length: 0 });
-    };
-    let length = filled.len() - start - HEADER;
-    if length > longest {
-        filled.truncate(start);
-        *out = filled;
-        return Err(FrameError::TooLong { length, longest });
+    let encoded = postcard::to_extend(message, Appender(out)).is_ok();
+    let length = out.len() - start - HEADER;
+    if !encoded || length > longest {
+        out.truncate(start);
+        return Err(if encoded {
+            FrameError::TooLong { length, longest }
+        } else {
+            FrameError::Content { length }
+        });
     }
     let header = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-    filled[start..start + HEADER].copy_from_slice(&header);
-    *out = filled;
+    out[start..start + HEADER].copy_from_slice(&header);
     Ok(())
+}
+
+/// Lets a message be written at the end of bytes that stay whoever fails.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Extend<u8> for Appender<'_> {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        self.0.extend(bytes);
+    }
 }
 
 /// Cuts a stream of bytes into messages. Holds at most one frame and what was pushed beyond it.
@@ -86,6 +95,10 @@ impl FrameReader {
     ///
     /// # Errors
     /// If a length is out of bounds (before anything is kept for it), or a frame is no message or has bytes left over.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it can fail, and what it returns is the caller's choice"
+    )]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let unread = &self.buffer[self.start..];
         let Some((header, rest)) = unread.split_first_chunk::<HEADER>() else {

@@ -2,12 +2,14 @@
 //!
 //! Owns: the groups, and how figures are printed. Must not: judge a figure; it says what was measured.
 
+mod calls;
 mod core;
 mod floor;
 mod measure;
 mod peer;
 mod row;
 mod sandbox;
+mod waits;
 mod workload;
 
 use std::fs;
@@ -26,6 +28,8 @@ struct Bench {
     harness: std::path::PathBuf,
     /// An empty folder for workloads and results, on a disk that results would lie on.
     scratch: std::path::PathBuf,
+    /// Whether the figures of slow groups may be rougher.
+    quick: bool,
     printer: Printer,
 }
 
@@ -37,10 +41,16 @@ const GROUPS: [(&str, Group); 2] = [("core", core::run), ("sandbox", sandbox::ru
 /// Measures the groups that are named, all without a name.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     let (options, names): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with('-'));
-    let style = match options.as_slice() {
-        [] => Style::Table,
-        ["--json"] => Style::Json,
-        _ => bail!("unknown option {options:?}; the only one is --json"),
+    if let Some(option) = options
+        .iter()
+        .find(|option| !["--json", "--quick"].contains(option))
+    {
+        bail!("unknown option `{option}`; there are --json and --quick");
+    }
+    let style = if options.contains(&"--json") {
+        Style::Json
+    } else {
+        Style::Table
     };
     let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(name)) {
@@ -56,6 +66,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         root,
         harness,
         scratch,
+        quick: options.contains(&"--quick"),
         printer: Printer::new(style),
     };
     let result = GROUPS

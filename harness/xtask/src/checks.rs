@@ -19,6 +19,10 @@ const REQUIRE_DOCKER: &str = "HARNESS_REQUIRE_DOCKER";
 const SKIPPED: &str = "SKIPPED:";
 /// What is linted.
 const SHIPPED: [&str; 2] = ["tasks", "scaffolds"];
+/// Everything in the workspace, and the program of the helper, which only the library that carries it builds otherwise.
+const ALL: [&str; 4] = ["--workspace", "--features", "harness-guest/program", "--locked"];
+/// How long the helper is given nonsense.
+const FUZZ_SECONDS: u64 = 20;
 
 /// Runs all checks, in order; the first that fails is the last.
 pub(crate) fn run() -> Result<()> {
@@ -27,19 +31,25 @@ pub(crate) fn run() -> Result<()> {
     steps.run("format", || {
         succeed(&mut cargo(&root, &["fmt", "--all", "--check"]))
     })?;
-    steps.run("lint", || succeed(&mut cargo(&root, &CLIPPY)))?;
+    steps.run("lint", || {
+        succeed(on_all(&root, &["clippy"]).args(["--all-targets", "--quiet", "--", "-D", "warnings"]))
+    })?;
     let harness = steps.run("build", || workshop::build_harness(&root, Build::Dev))?;
     let docker = provide_docker(&mut steps, &harness)?;
     steps.run("tests", || run_tests(&root, docker))?;
+    steps.run(&format!("fuzzing the helper for {FUZZ_SECONDS} s"), || {
+        fuzz(&root)
+    })?;
     steps.run("examples in the documentation", || {
-        succeed(&mut cargo(
-            &root,
-            &["test", "--workspace", "--doc", "--quiet", "--locked"],
-        ))
+        succeed(on_all(&root, &["test"]).args(["--doc", "--quiet"]))
     })?;
     steps.run("documentation", || {
-        let mut command = cargo(&root, &["doc", "--workspace", "--no-deps", "--quiet", "--locked"]);
-        succeed(command.env("RUSTDOCFLAGS", "-D warnings"))
+        let mut command = on_all(&root, &["doc"]);
+        succeed(
+            command
+                .args(["--no-deps", "--quiet"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
     })?;
     check_shipped(&mut steps, &root, &harness, docker)?;
     if workshop::has_program("cargo-deny") {
@@ -56,16 +66,12 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-const CLIPPY: [&str; 8] = [
-    "clippy",
-    "--workspace",
-    "--all-targets",
-    "--quiet",
-    "--locked",
-    "--",
-    "-D",
-    "warnings",
-];
+/// Returns a command that cargo executes on everything.
+fn on_all(root: &Path, words: &[&str]) -> Command {
+    let mut command = cargo(root, words);
+    command.args(ALL);
+    command
+}
 
 /// Whether this machine has a Docker daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,16 +113,14 @@ fn check_shipped(steps: &mut Steps, root: &Path, harness: &Path, docker: Docker)
 fn run_tests(root: &Path, docker: Docker) -> Result<()> {
     let nextest = workshop::has_program("cargo-nextest");
     let mut command = if nextest {
-        cargo(
-            root,
-            &["nextest", "run", "--workspace", "--profile", "ci", "--locked"],
-        )
+        let mut command = on_all(root, &["nextest", "run"]);
+        command.args(["--profile", "ci"]);
+        command
     } else {
         println!("cargo-nextest is not installed; using `cargo test`, which can't count skipped tests");
-        cargo(
-            root,
-            &["test", "--workspace", "--all-targets", "--quiet", "--locked"],
-        )
+        let mut command = on_all(root, &["test"]);
+        command.args(["--all-targets", "--quiet"]);
+        command
     };
     if docker == Docker::Present {
         command.env(REQUIRE_DOCKER, "1");
@@ -133,6 +137,38 @@ fn run_tests(root: &Path, docker: Docker) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Runs the fuzz tests of the helper for a fixed time. That there are none is a failure.
+fn fuzz(root: &Path) -> Result<()> {
+    let mut command = if workshop::has_program("cargo-nextest") {
+        let mut command = on_all(root, &["nextest", "run"]);
+        command.args(["--profile", "ci", "--no-tests", "fail"]);
+        command.args(["-E", "package(harness-guest) & test(fuzz)"]);
+        command
+    } else {
+        let program = [
+            "--package",
+            "harness-guest",
+            "--features",
+            "harness-guest/program",
+        ];
+        let mut command = cargo(root, &["test", "--locked", "--quiet"]);
+        command.args(program).args(["--tests", "--", "fuzz"]);
+        command
+    };
+    for (name, value) in fuzz_settings() {
+        command.env(name, value);
+    }
+    succeed(&mut command)
+}
+
+/// What bolero takes how long it runs from: the time ends a test, not the number of inputs.
+fn fuzz_settings() -> [(&'static str, String); 2] {
+    [
+        ("BOLERO_RANDOM_TEST_TIME_MS", (1000 * FUZZ_SECONDS).to_string()),
+        ("BOLERO_RANDOM_ITERATIONS", u32::MAX.to_string()),
+    ]
 }
 
 /// Prints what tests said about not being run, and fails if Docker is there to run them.

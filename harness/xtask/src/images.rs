@@ -43,7 +43,7 @@ fn provide_tools() -> Result<()> {
         return Ok(());
     }
     let wanted = packages.join(" ");
-    if !(is_root() && workshop::has_program("apt-get")) {
+    if !(workshop::is_root() && workshop::has_program("apt-get")) {
         bail!(
             "base images are made with {wanted}: install that (on Debian as root: apt-get install {wanted})"
         );
@@ -58,10 +58,4 @@ fn provide_tools() -> Result<()> {
         workshop::succeed(&mut command)?;
     }
     Ok(())
-}
-
-fn is_root() -> bool {
-    // The effective user is the owner of this process's folder in /proc.
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask runtimes`.
 //!
 //! Owns: what is run, in which order, and what a developer sees of it. Must not: be used by the other crates, or
 //! know more of `harness` than its command line.
@@ -14,6 +14,7 @@ mod checks;
 mod demo;
 mod engine;
 mod images;
+mod runtimes;
 mod steps;
 mod workshop;
 
@@ -24,7 +25,9 @@ use anyhow::bail;
 const USAGE: &str = "\
 cargo xtask demo                       runs the demo suite in real containers
 cargo xtask test                       runs everything that CI checks
-cargo xtask bench [GROUP...] [--json]  measures release builds; groups: core, sandbox";
+cargo xtask bench [GROUP...] [--json] [--quick]
+                                       measures release builds; groups: core, sandbox
+cargo xtask runtimes [--check]         makes crun and runsc known to the Docker daemon, as root; or says what is missing";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +46,8 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         ["demo"] => demo::run(),
         ["test"] => checks::run(),
         ["bench", rest @ ..] => bench::run(rest),
+        ["runtimes"] => runtimes::run(runtimes::Mode::Register),
+        ["runtimes", "--check"] => runtimes::run(runtimes::Mode::Check),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

@@ -59,6 +59,21 @@ pub(crate) fn build_harness(root: &Path, build: Build) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Builds the release of a package's example and returns where it lies.
+pub(crate) fn build_example(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
+    let arguments = [
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        package,
+        "--example",
+        name,
+    ];
+    succeed(&mut cargo(root, &arguments))?;
+    Ok(target()?.join("release/examples").join(name))
+}
+
 /// Runs a command with this terminal, and fails if it does.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let shown = show(command);
@@ -86,10 +101,20 @@ pub(crate) fn show(command: &Command) -> String {
 
 /// Tells whether a program is on the path.
 pub(crate) fn has_program(name: &str) -> bool {
-    let Some(path) = env::var_os("PATH") else {
-        return false;
-    };
-    env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    find_program(name).is_some()
+}
+
+/// Returns where a program lies, if it is on the path.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let mut places = env::split_paths(&path).map(|folder| folder.join(name));
+    places.find(|program| program.is_file())
+}
+
+/// Tells whether this program runs as root: its effective user owns its folder in /proc.
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 /// Tells whether this is a CI machine.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SandboxError;
 use crate::egress::EgressAttempt;
+use crate::text::Capped;
 use crate::units::Bytes;
 
 /// Something that happened in or around a sandbox without being asked for.
@@ -18,6 +19,8 @@ pub enum SandboxFact {
         service: String,
         /// Its exit code.
         code: i32,
+        /// The end of what it wrote.
+        output: Capped,
     },
     /// So many facts were not kept since there were too many.
     Dropped {

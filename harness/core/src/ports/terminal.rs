@@ -40,7 +40,7 @@ pub trait Terminal: Send + Sync {
     fn resize(&self, size: WindowSize) -> Later<'_, Result<(), SandboxError>>;
 
     /// Waits until the program has written something or ended, but no longer than `wait`, and returns what it wrote
-    /// since the last call (at most 256 KiB at once; older bytes are never dropped, the program is slowed down).
+    /// since the last call, at most 256 KiB at once. Of what nobody reads the last 4 MiB are held.
     fn read(&self, wait: Duration) -> Later<'_, Result<TerminalOutput, SandboxError>>;
 
     /// Returns what the terminal is doing, as far as that can be seen.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness_core::capture::{checked, collide};
+use harness_core::capture::{checked, collide, path_fits};
 use harness_core::event::AttemptEvent;
 use harness_core::outcome::Stage;
 use harness_core::ports::{CollectRequest, Collected, CollectedFile, PutFile, SandboxError};
@@ -29,7 +29,7 @@ impl Attempt {
             return Ok(());
         };
         for pattern in &spec.paths {
-            let kept = |file: &CollectedFile| harness_core::capture::fits(pattern, &file.path);
+            let kept = |file: &CollectedFile| path_fits(pattern, &file.path);
             if !collected.files.iter().any(kept) {
                 let text = format!("no artifact: nothing was kept for {pattern}");
                 self.journal.append(&AttemptEvent::Noted { text })?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use harness_core::capture::{Capturing, Decision, Entry, EntryKind};
+use harness_core::capture::{Collector, Kind, Offer};
 use harness_core::ports::{
     CollectRequest, Collected, ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin,
     KeepReason, KeptSandbox, Later, PreparedImage, PutFile, Sandbox, SandboxError, SandboxFact, SandboxInfo,
@@ -341,26 +341,26 @@ impl Sandbox for Fake {
 
     fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
         self.note("collect");
-        let mut capturing = Capturing::new(request);
+        let mut collector = Collector::new(request);
         for (path, bytes) in self.files.lock().unwrap().iter() {
             // A file that begins so is a link.
             let kind = if bytes.starts_with(b"-> ") {
-                EntryKind::Link
+                Kind::Link
             } else {
-                EntryKind::File
+                Kind::File
             };
-            let (size, links) = (bytes.len() as u64, 1);
-            let path = path.as_bytes();
-            if let Decision::Take { path, .. } = capturing.offer(&Entry {
+            let (path, size) = (path.as_bytes(), bytes.len() as u64);
+            let offer = Offer {
                 path,
                 kind,
                 size,
-                links,
-            }) {
-                capturing.keep(&path, bytes.clone(), size);
+                readable: true,
+            };
+            if let Some(take) = collector.offer(&offer) {
+                collector.took(&take, bytes.clone(), size);
             }
         }
-        Box::pin(async { Ok(capturing.finish()) })
+        Box::pin(async { Ok(collector.finish()) })
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {

@@ -374,7 +374,7 @@ async fn artifacts_are_kept_by_pattern_and_within_limits() {
     let expected = [
         "no artifact: nothing was kept for /none",
         "an artifact was left: /out/link: a symbolic link",
-        "an artifact was left: /out/zz: more than 3 files",
+        "an artifact was left: /out/zz: too many files",
         "the artifact /out/a has 6 bytes and was cut to 4",
         "kept /out/a 4 of 6",
         "kept /out/b/c 2 of 2",

@@ -68,7 +68,8 @@ impl Workload {
         Ok(used)
     }
 
-    fn results(&self) -> PathBuf {
+    /// Returns the results folder of the last run.
+    pub(super) fn results(&self) -> PathBuf {
         self.folder.join(format!("results-{}", self.runs))
     }
 

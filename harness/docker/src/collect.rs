@@ -1,0 +1,351 @@
+//! Files that are kept of a sandbox at its end.
+//!
+//! Owns: finding them, by the helper's listings or in the daemon's archive. Must not: decide which are kept
+//! (`core::capture` does), or follow anything.
+
+use std::collections::VecDeque;
+
+use harness_core::capture::{Collector, Kind, Offer, Take};
+use harness_core::ports::{CollectRequest, Collected, ExecUser, FileProblem, SandboxError};
+use harness_guest::{Entry, EntryKind, Identity};
+use std::io::Read;
+use tar::{Archive, EntryType};
+
+use crate::facts::ImageFacts;
+use crate::link::Link;
+use crate::sandbox::DockerSandbox;
+use crate::tarball;
+
+/// How many folders are looked into.
+const MOST_FOLDERS: usize = 5_000;
+/// How many entries are looked at.
+const MOST_ENTRIES: usize = 200_000;
+/// How much of an archive is read beyond the files that are kept: headers, and files that don't match.
+const ARCHIVE_SLACK: u64 = 256 << 20;
+
+impl DockerSandbox {
+    /// Collects what matches.
+    pub(crate) async fn collect_files(&self, request: &CollectRequest) -> Result<Collected, SandboxError> {
+        match self.helper().await? {
+            Some(link) => match self.collect_helped(link, request).await {
+                Ok(collected) => Ok(collected),
+                Err(error) => Err(self.explain_loss(error).await),
+            },
+            None => self.collect_from_archives(request).await,
+        }
+    }
+
+    async fn collect_helped(&self, link: &Link, request: &CollectRequest) -> Result<Collected, SandboxError> {
+        let user = self.identity(ExecUser::Task);
+        let mut collector = Collector::new(request);
+        let mut walk = Walk {
+            link,
+            user: &user,
+            folders: VecDeque::new(),
+            looked_at: 0,
+        };
+        for root in collector.roots() {
+            match link.stat(&root, &user).await? {
+                Some(entry) if entry.kind == EntryKind::Folder => walk.folders.push_back(root),
+                Some(entry) => walk.take(&mut collector, root.as_bytes(), &entry).await?,
+                None => collector.leave(&root, "no such file, or the task's user may not see it"),
+            }
+        }
+        let mut folders = 0;
+        while let Some(folder) = walk.folders.pop_front() {
+            folders += 1;
+            if folders > MOST_FOLDERS || walk.looked_at > MOST_ENTRIES {
+                collector.leave(
+                    &folder,
+                    "too many folders or entries; this one and others are left",
+                );
+                break;
+            }
+            walk.look_into(&mut collector, &folder).await?;
+        }
+        Ok(collector.finish())
+    }
+
+    async fn collect_from_archives(&self, request: &CollectRequest) -> Result<Collected, SandboxError> {
+        let mut collector = Collector::new(request);
+        let most = request.total.0.saturating_add(ARCHIVE_SLACK);
+        for root in collector.roots() {
+            if root == "/" {
+                collector.leave("/", "without the helper a pattern must begin with a folder");
+                continue;
+            }
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let archive = match self.shared.beginning_of(&self.id, &root, most).await {
+                Ok(archive) => archive,
+                Err(SandboxError::File { problem, .. }) => {
+                    collector.leave(&root, &problem.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let parent = root.rsplit_once('/').map_or("", |(parent, _)| parent);
+            collect_from(&archive, parent, &self.facts, &mut collector);
+        }
+        Ok(collector.finish())
+    }
+}
+
+/// A walk through folders by the helper's listings.
+struct Walk<'a> {
+    link: &'a Link,
+    user: &'a Identity,
+    folders: VecDeque<String>,
+    looked_at: usize,
+}
+
+impl Walk<'_> {
+    async fn look_into(&mut self, collector: &mut Collector, folder: &str) -> Result<(), SandboxError> {
+        let Some(mut entries) = self.link.list(folder, self.user).await? else {
+            collector.leave(folder, "the task's user may not look into it");
+            return Ok(());
+        };
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        self.looked_at += entries.len();
+        for entry in entries {
+            let path = [folder.trim_end_matches('/').as_bytes(), b"/", &entry.name].concat();
+            // A name with a slash would be another path.
+            let name = entry.name.as_slice();
+            let plain = !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
+            match entry.kind {
+                EntryKind::Folder if plain => {
+                    if let Ok(path) = String::from_utf8(path)
+                        && collector.wants_folder(&path)
+                    {
+                        self.folders.push_back(path);
+                    }
+                }
+                _ if plain => self.take(collector, &path, &entry).await?,
+                _ => {
+                    return Err(SandboxError::Breached {
+                        breach: "forged_listing".to_owned(),
+                        evidence: format!("an entry of {folder} has a name that no file can have"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&self, collector: &mut Collector, path: &[u8], entry: &Entry) -> Result<(), SandboxError> {
+        let kind = match entry.kind {
+            EntryKind::File => Kind::File,
+            EntryKind::Folder => Kind::Folder,
+            EntryKind::Link => Kind::Link,
+            EntryKind::Special => Kind::Special,
+        };
+        let offer = Offer {
+            path,
+            kind,
+            size: entry.size,
+            readable: true,
+        };
+        let Some(take) = collector.offer(&offer) else {
+            return Ok(());
+        };
+        match self.link.read_file(&take.path, self.user.clone(), take.cap).await {
+            Ok(content) => collector.took(&take, content.bytes, content.size),
+            Err(SandboxError::File { problem, .. }) => collector.leave(&take.path, why(problem)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+fn why(problem: FileProblem) -> &'static str {
+    match problem {
+        FileProblem::Missing => "it is gone",
+        FileProblem::NotRegular => "not a regular file",
+        FileProblem::BadPath => "not a valid path",
+        FileProblem::Denied => "the task's user may not read it",
+        FileProblem::NoSpace => "no space left",
+    }
+}
+
+/// Collects from an archive that the daemon made of a folder or file below `parent`.
+fn collect_from(archive: &[u8], parent: &str, facts: &ImageFacts, collector: &mut Collector) {
+    let mut archive = Archive::new(archive);
+    let Ok(entries) = archive.entries() else {
+        collector.leave(parent, "an archive that can't be read");
+        return;
+    };
+    for entry in entries.take(MOST_ENTRIES) {
+        let Ok(mut entry) = entry else {
+            collector.leave(parent, "the rest of an archive that can't be read");
+            return;
+        };
+        let header = entry.header();
+        let kind = match header.entry_type() {
+            EntryType::Regular | EntryType::Continuous => Kind::File,
+            EntryType::Directory => continue,
+            EntryType::Symlink => Kind::Link,
+            EntryType::Link => Kind::HardLink,
+            _ => Kind::Special,
+        };
+        let readable = readable(header, facts);
+        let path = [parent.as_bytes(), b"/", &entry.path_bytes()].concat();
+        let size = entry.size();
+        let offer = Offer {
+            path: &path,
+            kind,
+            size,
+            readable,
+        };
+        let Some(take) = collector.offer(&offer) else {
+            continue;
+        };
+        match read(&mut entry, &take) {
+            Some(bytes) => collector.took(&take, bytes, size),
+            None => collector.leave(&take.path, "its archive ends too early"),
+        }
+    }
+}
+
+fn read(entry: &mut impl Read, take: &Take) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    entry.take(take.cap).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Says whether the task's user could have read a file: the daemon packs everything, as root.
+fn readable(header: &tar::Header, facts: &ImageFacts) -> bool {
+    let (Ok(mode), Ok(uid), Ok(gid)) = (header.mode(), header.uid(), header.gid()) else {
+        return false;
+    };
+    let tarball::Owner {
+        uid: own_uid,
+        gid: own_gid,
+    } = facts.owner;
+    let in_group = gid == own_gid || facts.groups.iter().any(|group| u64::from(*group) == gid);
+    own_uid == 0
+        || (uid == own_uid && mode & 0o400 != 0)
+        || (uid != own_uid && in_group && mode & 0o040 != 0)
+        || (uid != own_uid && !in_group && mode & 0o004 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness_core::units::Bytes;
+    use pretty_assertions::assert_eq;
+    use tar::{Builder, Header};
+
+    fn facts() -> ImageFacts {
+        ImageFacts {
+            owner: tarball::Owner { uid: 1000, gid: 1000 },
+            ..ImageFacts::unknown("/home/agent")
+        }
+    }
+
+    fn collected(archive: &[u8]) -> (Vec<(String, usize)>, Vec<String>) {
+        let mut collector = Collector::new(&CollectRequest {
+            patterns: vec!["/home/agent/**".to_owned(), "/etc/**".to_owned()],
+            per_file: Bytes(1000),
+            total: Bytes(5000),
+            files: 10,
+        });
+        collect_from(archive, "/home", &facts(), &mut collector);
+        let found = collector.finish();
+        let files = found.files.into_iter().map(|file| (file.path, file.bytes.len()));
+        (files.collect(), found.left)
+    }
+
+    /// Writes a header by hand, since the library refuses to write what hostile archives hold.
+    fn entry(name: &[u8], kind: u8, size: &[u8; 12], body: &[u8]) -> Vec<u8> {
+        let mut header = Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_uid(1000);
+        header.set_gid(1000);
+        header.set_mtime(0);
+        let raw = header.as_mut_bytes();
+        raw[..name.len()].copy_from_slice(name);
+        raw[124..136].copy_from_slice(size);
+        raw[156] = kind;
+        if matches!(kind, b'1' | b'2') {
+            raw[157..168].copy_from_slice(b"/etc/shadow");
+        }
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend_from_slice(body);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+
+    const THREE: &[u8; 12] = b"00000000003\0";
+    const NONE: &[u8; 12] = b"00000000000\0";
+    /// Eight gigabytes less one, the most that octal digits say.
+    const HUGE: &[u8; 12] = b"77777777777\0";
+
+    #[test]
+    fn every_trick_of_an_archive_is_left() {
+        let good = entry(b"agent/good", b'0', THREE, b"abc");
+        let tricks: [(Vec<u8>, &str); 9] = [
+            (
+                entry(b"agent/../../etc/passwd", b'0', THREE, b"abc"),
+                "its path takes a detour",
+            ),
+            (
+                entry(b"/etc/passwd", b'0', THREE, b"abc"),
+                "its path takes a detour",
+            ),
+            (entry(b"agent/link", b'2', NONE, b""), "a symbolic link"),
+            (entry(b"agent/hard", b'1', NONE, b""), "a hard link"),
+            (entry(b"agent/tty", b'3', NONE, b""), "not a regular file"),
+            (entry(b"agent/disk", b'4', NONE, b""), "not a regular file"),
+            (entry(b"agent/pipe", b'6', NONE, b""), "not a regular file"),
+            (
+                entry(b"agent/\x1b[2J", b'0', THREE, b"abc"),
+                "its name has characters that can't be shown",
+            ),
+            (entry(b"agent/good", b'0', THREE, b"abd"), "named twice"),
+        ];
+        for (trick, why) in tricks {
+            let archive = [good.clone(), trick].concat();
+            let (files, left) = collected(&archive);
+            assert_eq!(files, [("/home/agent/good".to_owned(), 3)], "{why}");
+            assert!(left.len() == 1 && left[0].ends_with(why), "{left:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_claims_more_than_there_is_costs_only_what_is_there() {
+        let (files, left) = collected(&entry(b"agent/bomb", b'0', HUGE, b"abc"));
+        assert_eq!(
+            (files, left.len()),
+            (vec![("/home/agent/bomb".to_owned(), 512)], 0)
+        );
+        let (files, left) = collected(b"no archive at all");
+        assert_eq!((files, left.len()), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn what_the_user_could_not_read_is_left() {
+        let mut builder = Builder::new(Vec::new());
+        for (name, uid, gid, mode) in [
+            ("agent/own", 1000, 1000, 0o600),
+            ("agent/group", 0, 1000, 0o640),
+            ("agent/other", 0, 0, 0o644),
+            ("agent/roots", 0, 0, 0o600),
+            ("agent/writeonly", 1000, 1000, 0o200),
+        ] {
+            let mut header = Header::new_gnu();
+            header.set_size(1);
+            header.set_uid(uid);
+            header.set_gid(gid);
+            header.set_mode(mode);
+            header.set_cksum();
+            builder.append_data(&mut header, name, &b"x"[..]).unwrap();
+        }
+        let (files, left) = collected(&builder.into_inner().unwrap());
+        let names: Vec<_> = files.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            names,
+            ["/home/agent/group", "/home/agent/other", "/home/agent/own"]
+        );
+        assert_eq!(left.len(), 2);
+    }
+}

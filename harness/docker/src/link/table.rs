@@ -1,0 +1,481 @@
+//! What was asked of the helper and what it may answer.
+//!
+//! Owns: the state of every request, and which message is legal in it. Must not: wait or send.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use harness_core::text::{Capture, Captured};
+use harness_guest::{Ending, Entry, FromGuest, PIECE, Problem, Stream, TerminalState};
+use tokio::sync::{Notify, oneshot};
+
+/// How much of what a terminal wrote is held until somebody reads it; older bytes give way.
+const TERMINAL_HELD: usize = 4 << 20;
+/// By how much the helper may exceed a limit of output before it is taken for a liar.
+const OUTPUT_SLACK: u64 = 1 << 20;
+/// The most entries of one folder.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Why a message is not legal.
+pub(crate) type Wrong = String;
+
+/// How a command ended, as the helper says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit {
+    pub(crate) ending: Ending,
+    pub(crate) oom_kills: Option<u64>,
+    pub(crate) survivors: u32,
+}
+
+/// Where the output of a command goes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// Both streams are bounded and kept.
+    Capture(Capture, Capture),
+    /// What a terminal shows waits to be read.
+    Terminal(Vec<u8>),
+}
+
+/// A command.
+#[derive(Debug)]
+pub(crate) struct CommandState {
+    pub(crate) sink: Sink,
+    pub(crate) started: bool,
+    pub(crate) failed: Option<Problem>,
+    pub(crate) exit: Option<Exit>,
+    pub(crate) output_ended: bool,
+    pub(crate) changed: Arc<Notify>,
+    received: u64,
+    limit: u64,
+    asked_terminal: Option<oneshot::Sender<TerminalState>>,
+}
+
+impl CommandState {
+    pub(crate) fn new(sink: Sink, limit: u64) -> Self {
+        Self {
+            sink,
+            started: false,
+            failed: None,
+            exit: None,
+            output_ended: false,
+            changed: Arc::new(Notify::new()),
+            received: 0,
+            limit,
+            asked_terminal: None,
+        }
+    }
+
+    /// Takes what was kept of both streams.
+    pub(crate) fn take_output(&mut self) -> (Captured, Captured) {
+        match &mut self.sink {
+            Sink::Capture(stdout, stderr) => {
+                let take = |capture: &mut Capture| std::mem::replace(capture, Capture::new(0)).finish();
+                (take(stdout), take(stderr))
+            }
+            Sink::Terminal(bytes) => (Captured::whole(std::mem::take(bytes)), Captured::default()),
+        }
+    }
+
+    fn output(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Wrong> {
+        if !self.started || self.output_ended {
+            return Err("output of a command that has none".to_owned());
+        }
+        if bytes.len() > PIECE {
+            return Err(format!("a piece of {} bytes", bytes.len()));
+        }
+        self.received = self.received.saturating_add(bytes.len() as u64);
+        if self.received > self.limit.saturating_add(OUTPUT_SLACK) {
+            return Err("more output than was allowed".to_owned());
+        }
+        match (&mut self.sink, stream) {
+            (Sink::Capture(stdout, _), Stream::Stdout) => stdout.push(bytes),
+            (Sink::Capture(_, stderr), Stream::Stderr) => stderr.push(bytes),
+            (Sink::Terminal(held), Stream::Stdout) => {
+                held.extend_from_slice(bytes);
+                let over = held.len().saturating_sub(TERMINAL_HELD);
+                held.drain(..over);
+            }
+            (Sink::Terminal(_), Stream::Stderr) => {
+                return Err("standard error of a terminal".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file or a list that is read.
+#[derive(Debug)]
+pub(crate) struct Reading<T> {
+    pub(crate) so_far: T,
+    pub(crate) answer: oneshot::Sender<Result<T, Problem>>,
+}
+
+/// The beginning of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct FileBeginning {
+    pub(crate) size: Option<u64>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) cap: u64,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// A command.
+    Command(Box<CommandState>),
+    /// A command of which nothing is wanted any more.
+    Forgotten,
+    /// Something that is done or not.
+    Deed(oneshot::Sender<Result<(), Problem>>),
+    /// A file.
+    File(Reading<FileBeginning>),
+    /// A folder, or one path.
+    Entries(Reading<Vec<Entry>>),
+    /// Whether the helper lives.
+    Ping(oneshot::Sender<()>),
+}
+
+/// All requests that are not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    asked: BTreeMap<u32, Asked>,
+    closed: bool,
+}
+
+impl Table {
+    /// Enters a request; when nothing comes any more it is dropped at once.
+    pub(crate) fn insert(&mut self, id: u32, asked: Asked) {
+        if !self.closed {
+            self.asked.insert(id, asked);
+        }
+    }
+
+    pub(crate) fn command(&mut self, id: u32) -> Option<&mut CommandState> {
+        match self.asked.get_mut(&id) {
+            Some(Asked::Command(state)) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Says that nothing more is wanted of a command. Returns whether the helper has to be told.
+    pub(crate) fn forget(&mut self, id: u32) -> bool {
+        match self.asked.get_mut(&id) {
+            Some(Asked::Command(state)) if state.failed.is_some() => {
+                self.asked.remove(&id);
+                false
+            }
+            Some(asked @ Asked::Command(_)) => {
+                *asked = Asked::Forgotten;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Wants to know the state of a command's terminal.
+    pub(crate) fn ask_terminal(&mut self, id: u32, answer: oneshot::Sender<TerminalState>) {
+        if let Some(state) = self.command(id) {
+            state.asked_terminal = Some(answer);
+        }
+    }
+
+    /// Drops everything: whoever waits learns that nothing comes any more.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            if let Asked::Command(state) = asked {
+                state.changed.notify_waiters();
+                state.changed.notify_one();
+            }
+        }
+    }
+
+    /// Takes a message of the helper that is not about connections.
+    pub(crate) fn take(&mut self, message: FromGuest) -> Result<(), Wrong> {
+        match message {
+            FromGuest::Started { id, .. } => self.on_command(id, |state| {
+                let first = !std::mem::replace(&mut state.started, true);
+                wrong_unless(first && state.failed.is_none(), "a command started twice")
+            }),
+            FromGuest::Output { id, stream, bytes } => {
+                self.on_command(id, |state| state.output(stream, &bytes))
+            }
+            FromGuest::OutputEnd { id } => self.on_command(id, |state| {
+                let first = !std::mem::replace(&mut state.output_ended, true);
+                wrong_unless(first && state.started, "output that ended twice")
+            }),
+            FromGuest::Exited {
+                id,
+                ending,
+                oom_kills,
+                survivors,
+                ..
+            } => self.on_command(id, |state| {
+                let exit = Exit {
+                    ending,
+                    oom_kills,
+                    survivors,
+                };
+                let first = state.exit.replace(exit).is_none();
+                wrong_unless(first && state.started, "a command ended twice")
+            }),
+            FromGuest::Terminal { id, state: seen } => self.on_command(id, |state| {
+                let answer = state.asked_terminal.take().ok_or("an unasked terminal state")?;
+                let _ = answer.send(seen);
+                Ok(())
+            }),
+            FromGuest::Forgotten { id } => match self.asked.remove(&id) {
+                Some(Asked::Forgotten) => Ok(()),
+                _ => Err("a command forgotten that was not to be".to_owned()),
+            },
+            FromGuest::Done { id } => self.deed(id, Ok(())),
+            FromGuest::Failed { id, problem } => self.failed(id, bounded(problem)),
+            FromGuest::File { id, size } => self.on_file(id, |file| {
+                wrong_unless(file.size.replace(size).is_none(), "a file begun twice")
+            }),
+            FromGuest::FileData { id, bytes } => self.on_file(id, |file| {
+                file.bytes.extend_from_slice(&bytes);
+                let fits = file.bytes.len() as u64 <= file.cap && bytes.len() <= PIECE;
+                wrong_unless(fits && file.size.is_some(), "more of a file than was asked for")
+            }),
+            FromGuest::FileEnd { id } => match self.asked.remove(&id) {
+                Some(Asked::File(reading)) if reading.so_far.size.is_some() => {
+                    let _ = reading.answer.send(Ok(reading.so_far));
+                    Ok(())
+                }
+                _ => Err("the end of a file that nobody reads".to_owned()),
+            },
+            FromGuest::Entries { id, entries, last } => self.entries(id, entries, last),
+            FromGuest::Pong { id } => match self.asked.remove(&id) {
+                Some(Asked::Ping(answer)) => {
+                    let _ = answer.send(());
+                    Ok(())
+                }
+                _ => Err("an unasked sign of life".to_owned()),
+            },
+            FromGuest::Hello { .. } => Err("a second greeting".to_owned()),
+            FromGuest::Processes { .. } => Err("an unasked list of processes".to_owned()),
+            FromGuest::Accepted { .. }
+            | FromGuest::Dialled { .. }
+            | FromGuest::Ports { .. }
+            | FromGuest::NetData { .. }
+            | FromGuest::NetCredit { .. }
+            | FromGuest::NetEnd { .. }
+            | FromGuest::NetReset { .. } => Err("a connection where there is none".to_owned()),
+        }
+    }
+
+    fn on_command(
+        &mut self,
+        id: u32,
+        change: impl FnOnce(&mut CommandState) -> Result<(), Wrong>,
+    ) -> Result<(), Wrong> {
+        match self.asked.get_mut(&id) {
+            Some(Asked::Command(state)) => {
+                change(state)?;
+                state.changed.notify_one();
+                Ok(())
+            }
+            // It was under way when the command was given up.
+            Some(Asked::Forgotten) => Ok(()),
+            _ => Err(format!("a message about command {id}, which does not run")),
+        }
+    }
+
+    fn on_file(
+        &mut self,
+        id: u32,
+        change: impl FnOnce(&mut FileBeginning) -> Result<(), Wrong>,
+    ) -> Result<(), Wrong> {
+        match self.asked.get_mut(&id) {
+            Some(Asked::File(reading)) => change(&mut reading.so_far),
+            _ => Err("a piece of a file that nobody reads".to_owned()),
+        }
+    }
+
+    fn entries(&mut self, id: u32, entries: Vec<Entry>, last: bool) -> Result<(), Wrong> {
+        let Some(Asked::Entries(reading)) = self.asked.get_mut(&id) else {
+            return Err("a list that nobody asked for".to_owned());
+        };
+        reading.so_far.extend(entries);
+        if reading.so_far.len() > MOST_ENTRIES {
+            return Err(format!("a folder of more than {MOST_ENTRIES} entries"));
+        }
+        if last && let Some(Asked::Entries(reading)) = self.asked.remove(&id) {
+            let _ = reading.answer.send(Ok(reading.so_far));
+        }
+        Ok(())
+    }
+
+    fn deed(&mut self, id: u32, result: Result<(), Problem>) -> Result<(), Wrong> {
+        match self.asked.remove(&id) {
+            Some(Asked::Deed(answer)) => {
+                let _ = answer.send(result);
+                Ok(())
+            }
+            _ => Err("an answer that nobody waits for".to_owned()),
+        }
+    }
+
+    fn failed(&mut self, id: u32, problem: Problem) -> Result<(), Wrong> {
+        match self.asked.get_mut(&id) {
+            Some(Asked::Command(state)) => {
+                wrong_unless(
+                    !state.started && state.failed.is_none(),
+                    "a command failed after its start",
+                )?;
+                state.failed = Some(problem);
+                state.changed.notify_one();
+                return Ok(());
+            }
+            Some(Asked::Forgotten) => {
+                self.asked.remove(&id);
+                return Ok(());
+            }
+            _ => {}
+        }
+        match self.asked.remove(&id) {
+            Some(Asked::File(reading)) => drop(reading.answer.send(Err(problem))),
+            Some(Asked::Entries(reading)) => drop(reading.answer.send(Err(problem))),
+            Some(Asked::Deed(answer)) => drop(answer.send(Err(problem))),
+            Some(Asked::Command(_) | Asked::Forgotten | Asked::Ping(_)) | None => {
+                return Err("a failure that nobody waits for".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrong_unless(right: bool, what: &str) -> Result<(), Wrong> {
+    if right { Ok(()) } else { Err(what.to_owned()) }
+}
+
+fn bounded(problem: Problem) -> Problem {
+    Problem {
+        text: harness_core::text::Capped::new(&problem.text, 1000).text,
+        ..problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pretty_assertions::assert_eq;
+
+    fn table() -> Table {
+        let mut table = Table::default();
+        let sink = Sink::Capture(Capture::new(100), Capture::new(100));
+        table.insert(1, Asked::Command(Box::new(CommandState::new(sink, 1000))));
+        table
+    }
+
+    fn started() -> FromGuest {
+        FromGuest::Started { id: 1, pid: 7 }
+    }
+
+    fn output(bytes: &[u8]) -> FromGuest {
+        FromGuest::Output {
+            id: 1,
+            stream: Stream::Stdout,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    fn exited() -> FromGuest {
+        FromGuest::Exited {
+            id: 1,
+            ending: Ending::Exited(0),
+            oom_kills: None,
+            took: 1,
+            survivors: 0,
+        }
+    }
+
+    fn all(messages: Vec<FromGuest>) -> Result<(), Wrong> {
+        let mut table = table();
+        messages.into_iter().try_for_each(|message| table.take(message))
+    }
+
+    #[test]
+    fn a_command_runs_through_its_messages() {
+        let mut table = table();
+        let end = FromGuest::OutputEnd { id: 1 };
+        for message in [started(), output(b"out"), exited(), output(b"put"), end] {
+            table.take(message).unwrap();
+        }
+        let state = table.command(1).unwrap();
+        assert_eq!(state.take_output().0, Captured::whole("output"));
+        assert!(state.output_ended && state.exit.is_some());
+        assert!(table.forget(1));
+        table.take(output(b"late")).unwrap();
+        table.take(FromGuest::Forgotten { id: 1 }).unwrap();
+        let late = table.take(output(b"forged")).unwrap_err();
+        assert_eq!(late, "a message about command 1, which does not run");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_wrong() {
+        let problem = Problem {
+            kind: harness_guest::ProblemKind::Other,
+            text: "x".to_owned(),
+        };
+        let failed = FromGuest::Failed { id: 1, problem };
+        let cases = [
+            (vec![output(b"x")], "output of a command that has none"),
+            (vec![exited()], "a command ended twice"),
+            (vec![started(), exited(), exited()], "a command ended twice"),
+            (vec![started(), started()], "a command started twice"),
+            (
+                vec![started(), failed.clone()],
+                "a command failed after its start",
+            ),
+            (vec![failed.clone(), started()], "a command started twice"),
+            (
+                vec![started(), FromGuest::OutputEnd { id: 1 }, output(b"x")],
+                "output of a command that has none",
+            ),
+            (
+                vec![started(), output(&vec![0; PIECE + 1])],
+                "a piece of 32769 bytes",
+            ),
+            (
+                vec![FromGuest::Forgotten { id: 1 }],
+                "a command forgotten that was not to be",
+            ),
+            (vec![FromGuest::Done { id: 1 }], "an answer that nobody waits for"),
+            (vec![FromGuest::Done { id: 9 }], "an answer that nobody waits for"),
+            (vec![FromGuest::Pong { id: 9 }], "an unasked sign of life"),
+            (
+                vec![FromGuest::FileEnd { id: 9 }],
+                "the end of a file that nobody reads",
+            ),
+            (vec![FromGuest::Hello { version: 1 }], "a second greeting"),
+            (
+                vec![FromGuest::Dialled { conn: 1 }],
+                "a connection where there is none",
+            ),
+        ];
+        for (messages, expected) in cases {
+            assert_eq!(all(messages.clone()), Err(expected.to_owned()), "{messages:?}");
+        }
+    }
+
+    #[test]
+    fn a_liar_cannot_send_more_than_was_allowed() {
+        let mut table = table();
+        table.take(started()).unwrap();
+        let piece = vec![0; PIECE];
+        let wrong = (0..100).find_map(|_| table.take(output(&piece)).err());
+        assert_eq!(wrong.unwrap(), "more output than was allowed");
+        let (answer, _) = oneshot::channel();
+        let so_far = FileBeginning {
+            cap: 3,
+            ..FileBeginning::default()
+        };
+        table.insert(2, Asked::File(Reading { so_far, answer }));
+        table.take(FromGuest::File { id: 2, size: 9 }).unwrap();
+        let bytes = b"four".to_vec();
+        let wrong = table.take(FromGuest::FileData { id: 2, bytes }).unwrap_err();
+        assert_eq!(wrong, "more of a file than was asked for");
+    }
+}

@@ -1,0 +1,181 @@
+//! A program on a terminal over the stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness_core::ports::{Later, SandboxError, Terminal, TerminalOutput, TerminalState, WindowSize};
+use harness_guest::{Ending, Exec, PIECE, ProblemKind, ToGuest};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::stream::{Broken, Link};
+use super::table::{Asked, CommandState, Sink};
+
+/// How much is read at once.
+const READ: usize = 256 << 10;
+const STATE: Duration = Duration::from_secs(5);
+const CLOSED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A program on a terminal.
+pub(crate) struct LinkTerminal {
+    link: Arc<Link>,
+    id: u32,
+    changed: Arc<Notify>,
+}
+
+impl LinkTerminal {
+    /// Starts a program on a terminal and waits until it runs.
+    pub(crate) async fn open(link: Arc<Link>, mut exec: Exec) -> Result<Self, SandboxError> {
+        let id = link.number();
+        exec.id = id;
+        let state = CommandState::new(Sink::Terminal(Vec::new()), u64::MAX);
+        let changed = Arc::clone(&state.changed);
+        link.enter(id, Asked::Command(Box::new(state)));
+        let terminal = Self { link, id, changed };
+        terminal.link.send(ToGuest::Exec(Box::new(exec)));
+        loop {
+            let changed = Arc::clone(&terminal.changed);
+            let (started, failed) = {
+                let mut table = terminal.link.table();
+                let state = table.command(id);
+                let Some(state) = state else {
+                    drop(table);
+                    return Err(terminal.gone());
+                };
+                (state.started, state.failed.clone())
+            };
+            if let Some(problem) = failed {
+                return Err(match problem.kind {
+                    ProblemKind::Missing => SandboxError::NoShell { detail: problem.text },
+                    _ => SandboxError::Daemon {
+                        operation: "open a terminal".to_owned(),
+                        detail: problem.text,
+                    },
+                });
+            }
+            if started {
+                return Ok(terminal);
+            }
+            changed.notified().await;
+        }
+    }
+
+    fn gone(&self) -> SandboxError {
+        let broken = self.link.broken();
+        broken
+            .unwrap_or(Broken::Ended("the stream is over".to_owned()))
+            .into()
+    }
+
+    async fn read_some(&self, wait: Duration) -> Result<TerminalOutput, SandboxError> {
+        let until = Instant::now() + wait;
+        loop {
+            let change = self.changed.notified();
+            if let Some(output) = self.take()? {
+                return Ok(output);
+            }
+            if timeout_at(until, change).await.is_err() {
+                return Ok(TerminalOutput::default());
+            }
+        }
+    }
+
+    fn take(&self) -> Result<Option<TerminalOutput>, SandboxError> {
+        let mut table = self.link.table();
+        let Some(state) = table.command(self.id) else {
+            drop(table);
+            return Err(self.gone());
+        };
+        let ended = state.exit;
+        let Sink::Terminal(held) = &mut state.sink else {
+            return Ok(None);
+        };
+        let rest = held.split_off(held.len().min(READ));
+        let bytes = std::mem::replace(held, rest);
+        let code = ended.filter(|_| held.is_empty()).map(|exit| match exit.ending {
+            Ending::Exited(code) => code,
+            Ending::TimedOut | Ending::OutputLimit | Ending::Killed => 137,
+        });
+        if bytes.is_empty() && code.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(TerminalOutput { bytes, ended: code }))
+    }
+
+    async fn ask_state(&self) -> Result<TerminalState, SandboxError> {
+        let (tell, answer) = oneshot::channel();
+        self.link.table().ask_terminal(self.id, tell);
+        self.link.send(ToGuest::AskTerminal { id: self.id });
+        let Ok(Ok(state)) = timeout(STATE, answer).await else {
+            return Ok(TerminalState::default());
+        };
+        Ok(TerminalState {
+            idle: state.idle,
+            by_lines: state.by_lines,
+        })
+    }
+
+    async fn end(&self) -> Result<(), SandboxError> {
+        self.link.send(ToGuest::Kill { id: self.id });
+        let until = Instant::now() + CLOSED_WITHIN;
+        loop {
+            let change = self.changed.notified();
+            let over = self
+                .link
+                .table()
+                .command(self.id)
+                .is_none_or(|state| state.exit.is_some());
+            if over {
+                return Ok(());
+            }
+            if timeout_at(until, change).await.is_err() {
+                return Err(Broken::Ended("the helper could not end a terminal".to_owned()).into());
+            }
+        }
+    }
+}
+
+impl Drop for LinkTerminal {
+    fn drop(&mut self) {
+        if self.link.table().forget(self.id) {
+            self.link.send(ToGuest::Forget { id: self.id });
+        }
+    }
+}
+
+impl Terminal for LinkTerminal {
+    fn send<'a>(&'a self, bytes: &'a [u8]) -> Later<'a, Result<(), SandboxError>> {
+        for piece in bytes.chunks(PIECE) {
+            let bytes = piece.to_vec();
+            self.link.send(ToGuest::Stdin { id: self.id, bytes });
+        }
+        Box::pin(async {
+            if self.link.broken().is_some() {
+                Err(self.gone())
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    fn resize(&self, size: WindowSize) -> Later<'_, Result<(), SandboxError>> {
+        let size = harness_guest::WindowSize {
+            rows: size.rows,
+            cols: size.cols,
+        };
+        self.link.send(ToGuest::Resize { id: self.id, size });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn read(&self, wait: Duration) -> Later<'_, Result<TerminalOutput, SandboxError>> {
+        Box::pin(self.read_some(wait))
+    }
+
+    fn state(&self) -> Later<'_, Result<TerminalState, SandboxError>> {
+        Box::pin(self.ask_state())
+    }
+
+    fn close(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.end())
+    }
+}

@@ -1,0 +1,5 @@
+mod helper;
+mod http;
+mod mux;
+mod proxy;
+mod services;

@@ -1,0 +1,327 @@
+//! Commands as the host sees them: started, their output, their end.
+
+use super::command::{Command, Input, Killing};
+use super::guest::Guest;
+use super::problem::problem;
+use super::start::{self, Spawned};
+use super::trampoline;
+use harness_guest::{Ending, Exec, FromGuest, MARKER, Problem, ProblemKind, Process, Stream};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
+
+/// Ticks per second in /proc, the same on all machines.
+const TICKS: i64 = 100;
+/// The most processes that are named.
+const MOST_NAMED: usize = 500;
+/// How long after a command's end its terminal closes at the latest. Linux closes it at once; gVisor does not say so.
+const HANG_UP: Duration = Duration::from_millis(200);
+/// The longest name or marker.
+const LONGEST_NAME: usize = 64;
+
+/// What a look at a command's output found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// There may be more.
+    Taken,
+    /// Nothing now.
+    Later,
+    /// Nothing any more.
+    End,
+}
+
+impl Guest {
+    /// Starts a command.
+    pub(crate) fn start(&mut self, exec: Exec) {
+        let id = exec.id;
+        if self.commands.contains_key(&id) {
+            let text = "a command of this number is there already";
+            self.fail(id, problem(ProblemKind::Other, text));
+            return;
+        }
+        let born = ticks();
+        let oom_kills_before = self.oom.read();
+        let started = Instant::now();
+        match start::spawn(&exec, &self.own) {
+            Ok(spawned) => {
+                let mut command = command_of(exec, spawned, (born, started));
+                command.oom_kills_before = oom_kills_before;
+                self.markers.insert(command.marker.clone());
+                if command.status.is_none() {
+                    let pid = command.pid;
+                    self.outbox.say(&FromGuest::Started { id, pid });
+                }
+                self.commands.insert(id, command);
+            }
+            Err(problem) => self.fail(id, problem),
+        }
+    }
+
+    /// Says that a request could not be done.
+    pub(crate) fn fail(&mut self, id: u32, problem: Problem) {
+        self.outbox.say(&FromGuest::Failed { id, problem });
+    }
+
+    /// Learns whether a command's program could be started.
+    pub(crate) fn read_status(&mut self, id: u32) {
+        let Some(command) = self.commands.get_mut(&id) else {
+            return;
+        };
+        let Some(status) = command.status.as_ref() else {
+            return;
+        };
+        let mut buffer = [0; 8];
+        let told = match rustix::io::read(status, &mut buffer) {
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Ok(count) => trampoline::read_told(buffer.get(..count).unwrap_or_default()),
+            Err(_) => None,
+        };
+        command.status = None;
+        command.peer = None;
+        let pid = command.pid;
+        let Some((stage, error)) = told else {
+            self.outbox.say(&FromGuest::Started { id, pid });
+            self.say_if_over(id);
+            return;
+        };
+        if let Some(command) = self.commands.remove(&id) {
+            if command.exit.is_none() {
+                self.left_running.insert(pid);
+            }
+            let (program, cwd) = (&command.names.0, &command.names.1);
+            self.fail(id, start::of_start(stage, error, program, cwd));
+        }
+    }
+
+    /// Takes a piece of a command's output.
+    pub(crate) fn read_output(&mut self, id: u32, stream: Stream) -> Piece {
+        let Some(command) = self.commands.get_mut(&id) else {
+            return Piece::End;
+        };
+        let slot = match stream {
+            Stream::Stdout => &mut command.stdout,
+            Stream::Stderr => &mut command.stderr,
+        };
+        let Some(fd) = slot.as_ref() else {
+            return Piece::End;
+        };
+        let count = match rustix::io::read(fd, &mut self.scratch) {
+            Err(Errno::AGAIN | Errno::INTR) => return Piece::Later,
+            // A terminal whose other side is closed gives an error.
+            Ok(0) | Err(_) => {
+                *slot = None;
+                self.say_if_silent(id);
+                return Piece::End;
+            }
+            Ok(count) => count,
+        };
+        let allowed = count.min(usize::try_from(command.output_left).unwrap_or(usize::MAX));
+        command.output_left -= allowed as u64;
+        let bytes = self.scratch.get(..allowed).unwrap_or_default().to_vec();
+        if !bytes.is_empty() {
+            self.outbox.say(&FromGuest::Output { id, stream, bytes });
+        }
+        if allowed < count {
+            self.kill(id, Ending::OutputLimit);
+        }
+        Piece::Taken
+    }
+
+    /// Closes the terminals of commands that ended a while ago, once they are read empty.
+    pub(crate) fn hang_up(&mut self, now: Instant) {
+        let due = |command: &Command| command.hang_up.is_some_and(|time| time <= now);
+        let due: Vec<u32> = self
+            .commands
+            .iter()
+            .filter(|(_, command)| due(command))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let piece = if self.outbox.has_room() {
+                self.read_output(id, Stream::Stdout)
+            } else {
+                Piece::Taken
+            };
+            let Some(command) = self.commands.get_mut(&id) else {
+                continue;
+            };
+            match piece {
+                Piece::Taken => command.hang_up = now.checked_add(HANG_UP),
+                Piece::Later | Piece::End => {
+                    command.hang_up = None;
+                    command.stdout = None;
+                    self.say_if_silent(id);
+                }
+            }
+        }
+    }
+
+    /// A process of nobody or of a command has ended.
+    pub(crate) fn has_ended(&mut self, pid: u32, code: i32) {
+        self.left_running.remove(&pid);
+        let now = Instant::now();
+        let mut ended = None;
+        for (id, command) in &mut self.commands {
+            if let Killing::Sweeping(sweep) = &mut command.killing {
+                sweep.hurry(now);
+            }
+            if command.pid == pid && command.exit.is_none() {
+                let took = now.saturating_duration_since(command.started).as_micros();
+                command.exit = Some((code, u64::try_from(took).unwrap_or(u64::MAX)));
+                command.deadline = None;
+                command.hang_up = now.checked_add(HANG_UP).filter(|_| command.has_terminal());
+                ended = Some(*id);
+            }
+        }
+        if let Some(all) = &mut self.kill_all {
+            all.hurry(now);
+        }
+        if let Some(id) = ended {
+            self.say_if_over(id);
+        }
+    }
+
+    /// Says that a command exited once it has, and once everything is dead if it was killed.
+    pub(crate) fn say_if_over(&mut self, id: u32) {
+        let Some(command) = self.commands.get_mut(&id) else {
+            return;
+        };
+        let survivors = match &command.killing {
+            Killing::No if command.exit.is_some() && command.status.is_none() => 0,
+            Killing::Over(survivors) => *survivors,
+            Killing::No | Killing::Sweeping(_) | Killing::WithAll => return,
+        };
+        if command.exit_said {
+            return;
+        }
+        command.exit_said = true;
+        if command.status.take().is_some() {
+            let pid = command.pid;
+            self.outbox.say(&FromGuest::Started { id, pid });
+        }
+        let since = u64::try_from(command.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (code, took) = command.exit.unwrap_or((-1, since));
+        let before = command.oom_kills_before;
+        let oom_kills = before.and_then(|before| Some(self.oom.read()?.saturating_sub(before)));
+        self.outbox.say(&FromGuest::Exited {
+            id,
+            ending: command.ending.unwrap_or(Ending::Exited(code)),
+            oom_kills,
+            took,
+            survivors,
+        });
+        command.peer = None;
+    }
+
+    fn say_if_silent(&mut self, id: u32) {
+        if let Some(command) = self.commands.get_mut(&id)
+            && command.is_silent()
+            && !command.output_end_said
+        {
+            command.output_end_said = true;
+            self.outbox.say(&FromGuest::OutputEnd { id });
+        }
+    }
+
+    /// Closes what is open of a command.
+    pub(crate) fn forget(&mut self, id: u32) {
+        if let Some(command) = self.commands.remove(&id)
+            && command.exit.is_none()
+        {
+            self.left_running.insert(command.pid);
+        }
+        self.outbox.say(&FromGuest::Forgotten { id });
+    }
+
+    /// Answers how a command's terminal is.
+    pub(crate) fn say_terminal(&mut self, id: u32) {
+        if let Some(command) = self.commands.get(&id) {
+            let foreground = || {
+                let (_, row) = self.processes.row(command.pid)?;
+                u32::try_from(row.foreground).ok()
+            };
+            let state = command.terminal_state(foreground);
+            self.outbox.say(&FromGuest::Terminal { id, state });
+        }
+    }
+
+    /// Answers what runs.
+    pub(crate) fn say_processes(&mut self, id: u32) {
+        let mut processes = Vec::new();
+        for (pid, row) in self.processes.table() {
+            if processes.len() >= MOST_NAMED {
+                break;
+            }
+            let (uid, _) = self.processes.owner(pid).unwrap_or_default();
+            let marker = self.marker_of(pid);
+            processes.push(Process {
+                pid,
+                parent: row.parent,
+                uid,
+                state: row.state,
+                marker: marker.map(|marker| printable(&marker)),
+                name: printable(&row.name),
+            });
+        }
+        self.outbox.say(&FromGuest::Processes { id, processes });
+    }
+
+    /// Returns the marker in a process's environment.
+    pub(crate) fn marker_of(&self, pid: u32) -> Option<Vec<u8>> {
+        let (uid, gid) = self.processes.owner(pid)?;
+        let owner = harness_guest::Identity {
+            uid,
+            gid,
+            groups: Vec::new(),
+        };
+        let read = || self.processes.read(&format!("{pid}/environ"));
+        let environ = self.own.acting_as(&owner, read).ok().flatten()?;
+        super::process_table::variable(&environ, MARKER).map(<[u8]>::to_vec)
+    }
+}
+
+fn command_of(exec: Exec, spawned: Spawned, (born, started): (u64, Instant)) -> Command {
+    let timeout = exec.timeout.map(Duration::from_millis);
+    let names = (exec.argv.into_iter().next().unwrap_or_default(), exec.cwd);
+    Command {
+        pid: spawned.pid,
+        marker: exec.marker,
+        names,
+        born,
+        started,
+        deadline: timeout.and_then(|timeout| started.checked_add(timeout)),
+        output_left: exec.output_limit,
+        input: match spawned.stdin {
+            Some(terminal) if exec.terminal.is_some() => Input::terminal(terminal),
+            stdin => Input::pipe(stdin),
+        },
+        stdout: spawned.stdout,
+        stderr: spawned.stderr,
+        status: spawned.status,
+        peer: spawned.peer,
+        hang_up: None,
+        oom_kills_before: None,
+        exit: None,
+        killing: Killing::No,
+        ending: None,
+        exit_said: false,
+        output_end_said: false,
+    }
+}
+
+fn ticks() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let ticks = now
+        .tv_sec
+        .saturating_mul(TICKS)
+        .saturating_add(now.tv_nsec / (1_000_000_000 / TICKS));
+    u64::try_from(ticks).unwrap_or_default()
+}
+
+fn printable(name: &[u8]) -> String {
+    String::from_utf8_lossy(name)
+        .chars()
+        .take(LONGEST_NAME)
+        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
+        .collect()
+}

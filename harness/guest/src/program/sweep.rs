@@ -1,0 +1,145 @@
+//! When to look for a command's processes again, and when to give up. Pure.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// How long processes that were killed may take to die.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
+/// After how many rounds that found processes which the round before had not seen everything is killed.
+const FRESH_ROUNDS: u32 = 40;
+/// How long rounds may go on finding new processes before everything is killed; looking at thousands is slow.
+const FRESH_PATIENCE: Duration = Duration::from_secs(1);
+/// Rounds without a pause between them.
+const EAGER_ROUNDS: u32 = 4;
+/// The pause between later rounds.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Rounds of looking for processes and killing them.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    since: Instant,
+    next: Instant,
+    rounds: u32,
+    fresh_rounds: u32,
+    clean: u32,
+    seen: BTreeSet<u32>,
+}
+
+/// What follows a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Another round.
+    Again,
+    /// Nothing is left.
+    Clean,
+    /// They are born faster than they die: only killing everything at once helps.
+    Everything,
+    /// So many do not die.
+    GiveUp(u32),
+}
+
+impl Sweep {
+    /// Starts; the first round is due at once.
+    pub(crate) fn start(now: Instant) -> Self {
+        Self {
+            since: now,
+            next: now,
+            rounds: 0,
+            fresh_rounds: 0,
+            clean: 0,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// Returns when the next round is due.
+    pub(crate) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Something has died: looks again at once.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.next = self.next.min(now);
+    }
+
+    /// Takes what a round has found. Two rounds in a row must find nothing, since a process may escape one by a fork.
+    pub(crate) fn round(&mut self, now: Instant, victims: &BTreeSet<u32>, unclear: bool) -> Then {
+        self.rounds = self.rounds.saturating_add(1);
+        if victims.is_empty() && !unclear {
+            self.clean += 1;
+            self.next = now;
+            return if self.clean >= 2 { Then::Clean } else { Then::Again };
+        }
+        self.clean = 0;
+        let fresh = self.rounds > 1 && !victims.is_subset(&self.seen);
+        self.seen.clone_from(victims);
+        let waited = now.saturating_duration_since(self.since);
+        if waited >= PATIENCE * 2 || (waited >= PATIENCE && !fresh) {
+            return Then::GiveUp(u32::try_from(victims.len()).unwrap_or(u32::MAX));
+        }
+        self.next = now
+            + if self.rounds <= EAGER_ROUNDS || fresh {
+                Duration::ZERO
+            } else {
+                PAUSE
+            };
+        self.fresh_rounds += u32::from(fresh);
+        if self.fresh_rounds >= FRESH_ROUNDS || (fresh && waited >= FRESH_PATIENCE) {
+            self.fresh_rounds = 0;
+            return Then::Everything;
+        }
+        Then::Again
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pretty_assertions::assert_eq;
+
+    #[test]
+    fn two_rounds_must_find_nothing() {
+        let now = Instant::now();
+        let mut sweep = Sweep::start(now);
+        let nobody = BTreeSet::new();
+        let rounds = [
+            sweep.round(now, &[5].into(), false),
+            sweep.round(now, &nobody, false),
+            sweep.round(now, &nobody, true),
+            sweep.round(now, &nobody, false),
+            sweep.round(now, &nobody, false),
+        ];
+        assert_eq!(
+            rounds,
+            [Then::Again, Then::Again, Then::Again, Then::Again, Then::Clean]
+        );
+    }
+
+    #[test]
+    fn what_does_not_die_is_counted_in_the_end() {
+        let now = Instant::now();
+        let mut sweep = Sweep::start(now);
+        assert_eq!(sweep.round(now, &[5, 6].into(), false), Then::Again);
+        assert_eq!(
+            sweep.round(now + PATIENCE, &[5, 6].into(), false),
+            Then::GiveUp(2)
+        );
+    }
+
+    #[test]
+    fn what_is_born_faster_than_it_dies_needs_everything_killed() {
+        let now = Instant::now();
+        let mut sweep = Sweep::start(now);
+        let rounds: Vec<Then> = (0..=FRESH_ROUNDS)
+            .map(|pid| sweep.round(now, &[pid].into(), false))
+            .collect();
+        assert_eq!(rounds.last(), Some(&Then::Everything));
+        assert_eq!(rounds.iter().filter(|then| **then == Then::Again).count(), 40);
+        let mut slow = Sweep::start(now);
+        assert_eq!(slow.round(now, &[5].into(), false), Then::Again);
+        assert_eq!(slow.round(now + PATIENCE, &[6].into(), false), Then::Everything);
+        assert_eq!(
+            slow.round(now + PATIENCE * 2, &[7].into(), false),
+            Then::GiveUp(1)
+        );
+    }
+}
