@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness_core::plan::OpenNetwork;
 use harness_core::sandbox::Runtime;
+use harness_runner::KeepSandboxes;
 
 /// A measuring instrument for dangerous capabilities of language-model agents.
 #[derive(Debug, Parser)]
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Transcript(TranscriptArgs),
     /// Score again from what is stored, for instance after a scorer was repaired
     Rescore(RescoreArgs),
+    /// Open a shell in the sandbox of a trial: the kept one, or a fresh one like it
+    Shell(ShellArgs),
     /// Make or list the base images
     Images(ImagesArgs),
     /// Remove containers, networks and volumes that crashed runs left behind
@@ -71,6 +74,24 @@ impl RuntimeName {
             Self::Crun => Runtime::Crun,
             Self::Runsc => Runtime::Runsc,
         }
+    }
+}
+
+/// Which sandboxes are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeepWhich {
+    /// Those of attempts that were no success
+    Failed,
+    /// All
+    All,
+}
+
+/// Returns which sandboxes a run keeps.
+pub(crate) fn keeps(which: Option<KeepWhich>) -> KeepSandboxes {
+    match which {
+        None => KeepSandboxes::Never,
+        Some(KeepWhich::Failed) => KeepSandboxes::Failed,
+        Some(KeepWhich::All) => KeepSandboxes::All,
     }
 }
 
@@ -118,6 +139,9 @@ pub(crate) struct RunArgs {
     /// Print the plan, its surface levels, effective limits and greatest possible cost, and run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Keep the sandboxes of these attempts for a look into them with `harness shell`
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) keep_sandbox: Option<KeepWhich>,
     /// Start a new run even if there is an unfinished one of this plan
     #[arg(long)]
     pub(crate) new: bool,
@@ -255,12 +279,49 @@ pub(crate) enum ImagesAction {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  harness run tasks/xor-note --keep-sandbox failed\n  harness shell demo-20260301-120000-ab12cd xor-note/a/react/subject/0\n  harness shell demo-20260301-120000-ab12cd xor-note/a --fresh --command 'ls -l /data'"
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(crate) struct ShellArgs {
+    /// A run's name or folder
+    pub(crate) run: String,
+    /// TRIAL or TRIAL:ATTEMPT; a part that fits only one trial will do
+    #[arg(value_name = "TRIAL[:ATTEMPT]")]
+    pub(crate) trial: String,
+    /// Start a fresh sandbox of the trial even if one was kept
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Be root of the container, not the task's user
+    #[arg(long)]
+    pub(crate) root: bool,
+    /// Let the stopped processes of a sandbox in quarantine run again
+    #[arg(long, conflicts_with = "fresh")]
+    pub(crate) unpause: bool,
+    /// Run this and exit with its code; needs no terminal
+    #[arg(long, value_name = "CMD")]
+    pub(crate) command: Option<String>,
+    /// Let a fresh sandbox of a task with `network: open` start
+    #[arg(long)]
+    pub(crate) allow_open_network: bool,
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct GcArgs {
     #[command(flatten)]
     pub(crate) results: ResultsArg,
     /// Also what belongs to other results folders; don't while a run goes on there
     #[arg(long)]
     pub(crate) all: bool,
+    /// Also sandboxes that were kept on request, before they expire
+    #[arg(long)]
+    pub(crate) kept: bool,
+    /// Also sandboxes in quarantine after a containment event; nothing else removes them
+    #[arg(long)]
+    pub(crate) quarantined: bool,
     /// Only list what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,

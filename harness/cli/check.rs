@@ -111,6 +111,7 @@ fn prove(tasks: Vec<PathBuf>, checked: &CheckArgs) -> Result<Exit, Failure> {
             results: folder.path.clone(),
         },
         json: false,
+        keep_sandbox: None,
         dry_run: false,
         new: true,
     };

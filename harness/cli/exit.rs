@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     TooManyVoid,
     /// A person stopped it.
     Interrupted,
+    /// As the command ended that was run in a sandbox.
+    Command(u8),
 }
 
 impl Exit {
@@ -31,6 +33,7 @@ impl Exit {
             Self::NoResults => 3,
             Self::TooManyVoid => 50,
             Self::Interrupted => 130,
+            Self::Command(code) => code,
         }
     }
 }

@@ -1,11 +1,9 @@
-//! Base images, and what crashed runs left behind.
+//! Base images.
 
-use harness_core::ids::RunId;
-use harness_core::ports::{SandboxError, SandboxProvider as _, SweepScope, Swept};
+use harness_core::ports::SandboxError;
 use harness_docker::{BASE_IMAGES, DockerProvider, DockerSettings};
-use harness_store::{ResultsLock, RunDir};
 
-use crate::args::{GcArgs, ImagesAction, ImagesArgs};
+use crate::args::{ImagesAction, ImagesArgs};
 use crate::exit::{Exit, Failure};
 use crate::plan_view::aligned;
 
@@ -87,63 +85,6 @@ async fn build(provider: &DockerProvider, names: &[String], force: bool) -> Resu
             .await
             .map_err(|error| Failure::ours(&format!("failed to make {}", status.image.name), error))?;
         crate::print(&format!("{} {}\n", image.name, image.id))?;
-    }
-    Ok(Exit::Clear)
-}
-
-/// `harness gc`: what belongs to runs of this results folder that no process works on, and everything that is past
-/// its expiry. Other results folders may have runs that go on; only `--all` takes theirs.
-pub(crate) async fn gc(args: GcArgs) -> Result<Exit, Failure> {
-    let provider = connect().await?;
-    let mut scopes = vec![SweepScope::Expired(crate::clock::wall())];
-    let holder = ResultsLock::holder(&args.results.results);
-    let live = holder.as_ref().and_then(|holder| holder.run.clone());
-    if holder.is_some() && live.is_none() {
-        crate::warn(
-            "a process begins to work in the results folder: only what is past its expiry is removed\n",
-        );
-    } else if args.all {
-        scopes.push(SweepScope::AllBut(live.into_iter().collect()));
-    } else {
-        let runs = RunDir::all(&args.results.results)?;
-        let names = runs
-            .iter()
-            .filter_map(|run| run.path().file_name())
-            .map(|name| RunId::new(name.to_string_lossy()));
-        scopes.extend(
-            names
-                .filter(|run| live.as_ref() != Some(run))
-                .map(SweepScope::Run),
-        );
-    }
-    let mut removed = Swept::default();
-    for scope in &scopes {
-        let failed = |error: SandboxError| Failure::ours("failed to remove what was left behind", error);
-        if args.dry_run {
-            for leftover in provider.leftovers(scope).await.map_err(failed)? {
-                let kind = format!("{:?}", leftover.kind).to_lowercase();
-                let line = format!(
-                    "{kind} {} of {} ({})\n",
-                    leftover.id, leftover.run, leftover.attempt
-                );
-                crate::print(&harness_core::text::printable(&line))?;
-            }
-            continue;
-        }
-        let swept = provider.sweep(scope).await.map_err(failed)?;
-        removed.containers += swept.containers;
-        removed.networks += swept.networks;
-        removed.volumes += swept.volumes;
-    }
-    if !args.dry_run {
-        let Swept {
-            containers,
-            networks,
-            volumes,
-        } = removed;
-        crate::print(&format!(
-            "removed {containers} containers, {networks} networks, {volumes} volumes\n"
-        ))?;
     }
     Ok(Exit::Clear)
 }

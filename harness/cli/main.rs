@@ -7,6 +7,7 @@ mod check;
 mod clients;
 mod clock;
 mod exit;
+mod gc;
 mod images;
 mod load;
 mod plan_view;
@@ -16,7 +17,9 @@ mod rescore;
 mod run;
 mod run_dir;
 mod schema;
+mod shell;
 mod status;
+mod terminal;
 mod transcript;
 mod walk;
 
@@ -49,8 +52,9 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Report(args) => report::report(&args),
         Command::Transcript(args) => transcript::transcript(&args),
         Command::Rescore(args) => with_runtime(rescore::rescore(args)),
+        Command::Shell(args) => shell::shell(&args),
         Command::Images(args) => with_runtime(images::images(args)),
-        Command::Gc(args) => with_runtime(images::gc(args)),
+        Command::Gc(args) => with_runtime(gc::gc(args)),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => schema::completions(&args),
     }

@@ -155,7 +155,7 @@ fn chosen(stored: &StoredRun, args: &RescoreArgs) -> Result<Vec<(usize, EndedVie
 }
 
 /// Plans the run's tasks as they are now in their folders: a repaired scorer is what is wanted.
-fn plan_again(stored: &StoredRun, open_network: OpenNetwork) -> Result<Plan, Failure> {
+pub(crate) fn plan_again(stored: &StoredRun, open_network: OpenNetwork) -> Result<Plan, Failure> {
     let mut collector = Collector::default();
     let mut tasks = Vec::new();
     for task in &stored.plan.tasks {
@@ -204,7 +204,7 @@ fn plan_again(stored: &StoredRun, open_network: OpenNetwork) -> Result<Plan, Fai
     .map_err(|problems| crate::plan_view::refused(&problems))
 }
 
-async fn input(
+pub(crate) async fn input(
     stored: &StoredRun,
     planned: Plan,
     models: Vec<Arc<dyn harness_core::ports::ModelClient>>,

@@ -12,11 +12,11 @@ use harness_core::ports::{Clock as _, EventStore as _, SandboxProvider, SweepSco
 use harness_core::schedule::{Finish, Spend, TrialPast};
 use harness_core::suite::ReportFormat;
 use harness_report::{report_json, summary_table};
-use harness_runner::{Progress, RunEnding, RunInput, RunStop, phases_at_start};
+use harness_runner::{KeepSandboxes, Progress, RunEnding, RunInput, RunStop, phases_at_start};
 use harness_store::{DiskStore, Holder, LockError, ResultsLock, RunDir, Scrubber};
 use tokio::sync::{mpsc, watch};
 
-use crate::args::{Format, RunArgs};
+use crate::args::{Format, RunArgs, keeps};
 use crate::clients::{Clients, clients};
 use crate::clock::{SystemClock, wall};
 use crate::exit::{Exit, Failure};
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let prepared = prepare(&args, &loaded, &planned, clients.scrubber.clone())?;
     lock.update(&holder(COMMAND, Some(prepared.run.clone())))
         .map_err(|error| lock_failure(&error))?;
-    let ending = execute(Arc::new(planned), clients, &prepared).await?;
+    let ending = execute(Arc::new(planned), clients, &prepared, keeps(args.keep_sandbox)).await?;
     let stored = run_dir::read(prepared.dir.clone())?;
     conclude(&stored, &ending, args.json)
 }
@@ -265,7 +265,12 @@ fn with_usage(event: &mut RunEvent, stored: &StoredRun) {
     **ended = crashed_after(ended.attempt.clone(), &lines);
 }
 
-async fn execute(planned: Arc<Plan>, clients: Clients, prepared: &Prepared) -> Result<RunEnding, Failure> {
+async fn execute(
+    planned: Arc<Plan>,
+    clients: Clients,
+    prepared: &Prepared,
+    keep: KeepSandboxes,
+) -> Result<RunEnding, Failure> {
     raise_file_limit();
     let clock = Arc::new(SystemClock::new());
     let past = past_of(&planned, &prepared.view);
@@ -301,7 +306,7 @@ async fn execute(planned: Arc<Plan>, clients: Clients, prepared: &Prepared) -> R
         interrupts,
         progress: view,
         call_timeout: CALL_TIMEOUT,
-        keep: harness_runner::KeepSandboxes::Never,
+        keep,
         plan: planned,
     };
     let swept_by = input.sandboxes.clone();

@@ -132,6 +132,17 @@ impl StoredRun {
         }
     }
 
+    /// Finds the trial of `TRIAL[:ATTEMPT]`, and the number of the attempt, if one is given.
+    pub(crate) fn find_attempt(&self, name: &str) -> Result<(&TrialId, Option<u32>), Failure> {
+        let Some((part, number)) = name.rsplit_once(':') else {
+            return Ok((self.find_trial(name)?, None));
+        };
+        let number = number
+            .parse()
+            .map_err(|_| Failure::input(format!("`{name}` does not end in an attempt's number")))?;
+        Ok((self.find_trial(part)?, Some(number)))
+    }
+
     /// Finds a trial by its name or a part of it that fits only one.
     pub(crate) fn find_trial(&self, part: &str) -> Result<&TrialId, Failure> {
         let all = || self.plan.trials.iter().map(|trial| &trial.id);

@@ -23,19 +23,7 @@ const SHOWN: usize = 2000;
 /// `harness transcript`
 pub(crate) fn transcript(args: &TranscriptArgs) -> Result<Exit, Failure> {
     let run = open(&args.results.results, &args.run)?;
-    let (part, number) = match args.trial.rsplit_once(':') {
-        Some((part, number)) => {
-            let number = number.parse::<u32>();
-            (
-                part,
-                Some(number.map_err(|_| {
-                    Failure::input(format!("`{}` does not end in an attempt's number", args.trial))
-                })?),
-            )
-        }
-        None => (args.trial.as_str(), None),
-    };
-    let trial = run.find_trial(part)?;
+    let (trial, number) = run.find_attempt(&args.trial)?;
     let attempts = run
         .view
         .trials()

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::ports::WindowSize;
 use crate::text::Captured;
 
+mod filter;
 mod keys;
 mod lines;
 mod scan;
@@ -19,6 +20,7 @@ mod shell;
 mod tests;
 mod waiting;
 
+pub use filter::{Filter, reset};
 pub use keys::{Key, typed};
 pub use lines::Prompt;
 pub use shell::{PROMPT_ENV, shell_argv};

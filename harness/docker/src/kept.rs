@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, RenameContainerOptionsBuilder};
 use harness_core::ports::{KeepReason, KeptSandbox, Sandbox, SandboxError};
+use harness_core::units::Timestamp;
 
-use crate::config::{LABEL_ATTEMPT, LABEL_RUN, LABEL_USER, LABEL_WORKDIR};
+use crate::config::{LABEL_ATTEMPT, LABEL_EXPIRES, LABEL_RUN, LABEL_USER, LABEL_WORKDIR};
 use crate::errors::About;
 use crate::provider::DockerProvider;
 use crate::sandbox::DockerSandbox;
@@ -31,6 +32,10 @@ pub struct KeptContainer {
     pub paused: bool,
     /// Why it is kept.
     pub reason: KeepReason,
+    /// After this instant anybody may remove it, unless it is in quarantine.
+    pub expires: Option<Timestamp>,
+    /// Whether it is a service beside the sandbox itself.
+    pub service: bool,
     user: String,
     workdir: String,
 }
@@ -94,6 +99,7 @@ impl DockerProvider {
                 let name = container.names?.into_iter().next()?;
                 let mut labels = container.labels.unwrap_or_default();
                 let mut take = |name: &str| labels.remove(name).unwrap_or_default();
+                let workdir = take(LABEL_WORKDIR);
                 Some(KeptContainer {
                     reason: reason_of(&name)?,
                     name: name.trim_start_matches('/').to_owned(),
@@ -101,7 +107,10 @@ impl DockerProvider {
                     run: take(LABEL_RUN),
                     attempt: take(LABEL_ATTEMPT),
                     user: take(LABEL_USER),
-                    workdir: take(LABEL_WORKDIR),
+                    expires: Timestamp::parse(&take(LABEL_EXPIRES)),
+                    // Only the agent works somewhere.
+                    service: workdir.is_empty(),
+                    workdir,
                     paused: container.status.is_some_and(|status| status.contains("(Paused)")),
                 })
             })

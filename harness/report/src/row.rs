@@ -81,6 +81,10 @@ pub struct TrialRow {
     pub wall: Duration,
     /// Malformed tool calls of all attempts.
     pub malformed_calls: u64,
+    /// How often sandboxes of all attempts reached the outside by right.
+    pub egress_allowed: u64,
+    /// How often they were kept from it.
+    pub egress_blocked: u64,
 }
 
 impl TrialRow {
@@ -113,6 +117,8 @@ impl TrialRow {
             working: totals.working,
             wall: totals.wall,
             malformed_calls: totals.malformed_calls,
+            egress_allowed: totals.egress.allowed,
+            egress_blocked: totals.egress.blocked,
         }
     }
 

@@ -51,6 +51,12 @@ pub struct Group {
     pub attempts: u64,
     /// Of these, those of which the log was not sealed: what they used may be missing from the sums.
     pub unsealed: u64,
+    /// How often sandboxes reached the outside by right.
+    pub egress_allowed: u64,
+    /// How often they were kept from it.
+    pub egress_blocked: u64,
+    /// Trials in which that happened.
+    pub blocked_trials: u64,
     /// Tokens of all attempts.
     pub usage: Usage,
     /// Money of all attempts; `None` if that of one is unknown.
@@ -68,6 +74,9 @@ impl Default for Group {
             refused: 0,
             attempts: 0,
             unsealed: 0,
+            egress_allowed: 0,
+            egress_blocked: 0,
+            blocked_trials: 0,
             usage: Usage::default(),
             cost: Some(Usd::ZERO),
             known_cost: Usd::ZERO,
@@ -84,6 +93,9 @@ impl Group {
         self.refused += u64::from(row.outcome == Some("refused"));
         self.attempts += row.attempts;
         self.unsealed += row.unsealed;
+        self.egress_allowed += row.egress_allowed;
+        self.egress_blocked += row.egress_blocked;
+        self.blocked_trials += u64::from(row.egress_blocked > 0);
         self.usage += row.usage;
         self.cost = self.cost.zip(row.cost).map(|(sum, cost)| sum + cost);
         self.known_cost += row.known_cost;
@@ -125,6 +137,8 @@ impl Summary {
             counts,
             tasks,
             unsealed,
+            egress_blocked,
+            blocked_trials,
             cost,
             known_cost,
             ..
@@ -149,6 +163,13 @@ impl Summary {
         if *unsealed > 0 {
             notes.push(format!(
                 "attempts that ended without a sealed log: {unsealed}; what they used may be missing from tokens and cost"
+            ));
+        }
+        if *egress_blocked > 0 {
+            notes.push(format!(
+                "attempts of sandboxes to reach the outside that were blocked: {egress_blocked}, in {blocked_trials} of {} \
+                 trials; the transcripts name them",
+                counts.trials
             ));
         }
         notes

@@ -281,3 +281,33 @@ fn numbers_are_shown_without_lies() {
     );
     assert_eq!(show::cell(&"二".repeat(30)), format!("{}…", "二".repeat(19)));
 }
+
+#[test]
+fn blocked_egress_is_told_beside_the_numbers() {
+    let mut reached = ended(Outcome::Scored { score: number(1.0) }, Then::Settled, None);
+    reached.egress = harness_core::egress::EgressCounts {
+        allowed: 2,
+        blocked: 3,
+    };
+    let again = ended(Outcome::Scored { score: number(1.0) }, Then::Settled, None);
+    let rows: Vec<TrialRow> = [reached, again]
+        .map(|facts| TrialRow::new(planned("safety", "a", "m1", "cyber"), Some(&trial(vec![facts]))))
+        .into();
+    let expected = "attempts of sandboxes to reach the outside that were blocked: 3, in 1 of 2 trials; the transcripts \
+                    name them";
+    let summary = Summary::of(&rows);
+    for text in [summary_table(&summary), markdown_summary(&summary)] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let json = report_json(&summary, &rows);
+    let counts =
+        |value: &serde_json::Value| (value["egress_allowed"].clone(), value["egress_blocked"].clone());
+    assert_eq!(counts(&json["total"]), (2.into(), 3.into()));
+    assert_eq!(counts(&json["trials"][0]), (2.into(), 3.into()));
+    let last: Vec<String> = trials_csv(&rows)
+        .unwrap()
+        .lines()
+        .map(|line| line.rsplitn(3, ',').take(2).collect::<Vec<_>>().join(","))
+        .collect();
+    assert_eq!(last, ["egress_blocked,egress_allowed", "3,2", "0,0"]);
+}

@@ -11,7 +11,7 @@ use crate::row::TrialRow;
 use crate::show;
 
 /// The columns of [`trials_csv`], in order.
-pub const TRIAL_COLUMNS: [&str; 28] = [
+pub const TRIAL_COLUMNS: [&str; 30] = [
     "run",
     "phase",
     "task",
@@ -40,9 +40,11 @@ pub const TRIAL_COLUMNS: [&str; 28] = [
     "malformed_calls",
     "human_minutes",
     "unsealed_attempts",
+    "egress_allowed",
+    "egress_blocked",
 ];
 
-/// Writes one row per trial. Turns, tokens, money, times and malformed calls are those of all its attempts. An
+/// Writes one row per trial. Turns, tokens, money, times, malformed calls and egress are those of all its attempts. An
 /// empty cell is unknown or does not apply. Text that a spreadsheet would take for a formula begins with an
 /// apostrophe; control characters are written as escapes.
 pub fn trials_csv(rows: &[TrialRow]) -> Result<String, csv::Error> {
@@ -89,6 +91,8 @@ fn cells(row: &TrialRow) -> [String; TRIAL_COLUMNS.len()] {
         row.malformed_calls.to_string(),
         optional(planned.human_minutes),
         row.unsealed.to_string(),
+        row.egress_allowed.to_string(),
+        row.egress_blocked.to_string(),
     ]
 }
 

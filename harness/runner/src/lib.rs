@@ -15,8 +15,10 @@ mod rescore;
 mod shell;
 mod starting;
 mod tools;
+mod visit;
 
 pub use context::{KeepSandboxes, RunInput};
 pub use dispatcher::{RunEnding, RunStop, run};
 pub use progress::{PhaseProgress, Progress, phases_at_start};
 pub use rescore::{RescoreInput, rescore_attempt};
+pub use visit::open_fresh;

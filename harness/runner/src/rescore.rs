@@ -189,7 +189,7 @@ async fn score_again(attempt: &mut Attempt, left: RescoreInput, same: bool) -> R
 }
 
 /// A store that keeps nothing: the result of scoring again is one event of the run, not a transcript.
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl EventStore for Nowhere {
     fn append(&self, _: Moment, _: &RunEvent) -> Result<(), StoreError> {

@@ -89,6 +89,11 @@ impl Scanner {
         }
     }
 
+    /// Returns whether nothing has begun that is not complete.
+    pub(super) fn is_between(&self) -> bool {
+        self.state == State::Ground && self.missing == 0
+    }
+
     fn ground(&mut self, byte: u8, out: &mut impl FnMut(Token<'_>)) {
         if self.missing > 0 {
             if (0x80..0xc0).contains(&byte) {
