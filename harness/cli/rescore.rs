@@ -231,5 +231,6 @@ async fn input(
         interrupts,
         progress,
         call_timeout: Duration::from_secs(600),
+        keep: harness_runner::KeepSandboxes::Never,
     })
 }

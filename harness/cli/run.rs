@@ -301,6 +301,7 @@ async fn execute(planned: Arc<Plan>, clients: Clients, prepared: &Prepared) -> R
         interrupts,
         progress: view,
         call_timeout: CALL_TIMEOUT,
+        keep: harness_runner::KeepSandboxes::Never,
         plan: planned,
     };
     let swept_by = input.sandboxes.clone();

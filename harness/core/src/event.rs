@@ -96,6 +96,11 @@ pub enum RunEvent {
         /// Which.
         phase: PhaseId,
     },
+    /// Sandboxes that could not be removed by the end; the next sweep finds them.
+    SandboxesLeft {
+        /// Which and why, in words.
+        left: Vec<String>,
+    },
     /// A person asked to stop.
     Interrupted,
     /// A score was made again from what is stored; replaces the score of that attempt.

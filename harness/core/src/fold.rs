@@ -42,6 +42,7 @@ pub struct RunView {
     life: Life,
     images: Vec<ImageView>,
     swept: Swept,
+    left: Vec<String>,
     phases: Vec<PhaseView>,
     trials: BTreeMap<TrialId, TrialView>,
     running: BTreeSet<AttemptId>,
@@ -156,6 +157,7 @@ impl RunView {
                 self.swept.networks = self.swept.networks.saturating_add(swept.networks);
                 self.swept.volumes = self.swept.volumes.saturating_add(swept.volumes);
             }
+            RunEvent::SandboxesLeft { left } => self.left.extend(left.iter().cloned()),
             RunEvent::PhaseStarted { phase, trials } => self.phases.push(PhaseView {
                 phase: phase.clone(),
                 trials: *trials,
@@ -265,6 +267,11 @@ impl RunView {
     /// Returns what was removed of earlier processes' leftovers.
     pub fn swept(&self) -> &Swept {
         &self.swept
+    }
+
+    /// Returns which sandboxes were left behind for a sweep, in words.
+    pub fn left(&self) -> &[String] {
+        &self.left
     }
 
     /// Returns the phases that began, in order.

@@ -375,7 +375,11 @@ fn trial_record(trial: &Trial) -> TrialRecord {
 /// once, and our version.
 fn digest_of(plan: &Plan) -> Digest {
     let mut record = plan.record("", "", &BTreeMap::new());
-    record.concurrency = Concurrency::default();
+    // Older versions knew no look-ahead, and zero is not written: plans keep their ids.
+    record.concurrency = Concurrency {
+        look_ahead: 0,
+        ..Concurrency::default()
+    };
     let text = serde_json::to_vec(&record).unwrap_or_default();
     Digest::of(&text)
 }

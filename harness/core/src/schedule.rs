@@ -5,6 +5,7 @@
 //!
 //! Rules it keeps (each has a property test below):
 //! - never more trials, sandboxes or calls of a model at once than allowed;
+//! - never more sandboxes made ahead than allowed, and each is used, failed or dropped before the run ends;
 //! - reservations plus what was spent never exceed the run's budget;
 //! - each trial gets exactly one ending that settles it, is given up, skipped, or stays open for a later process;
 //! - an ending that the model caused is never followed by another attempt.
@@ -12,257 +13,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::event::{CallThen, RunEnd, SkipReason, Then};
+use crate::event::{CallThen, RunEnd, SkipReason};
 use crate::model::{ModelError, Transience};
-use crate::outcome::{CancelledBy, Fault};
-use crate::suite::{OnSpent, RetryPolicy};
-use crate::units::{Tokens, Usd};
+use crate::outcome::CancelledBy;
+use crate::suite::OnSpent;
+use crate::units::Tokens;
 
+mod admission;
 mod backoff;
 mod breaker;
 mod calls;
+mod ending;
+mod terms;
 #[cfg(test)]
 mod tests;
 
-use breaker::{Breakers, Verdict};
+use admission::Ahead;
+use breaker::Breakers;
 use calls::ModelGate;
-
-/// A trial's place in the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrialIndex(pub u32);
-
-impl TrialIndex {
-    /// Returns the place as an index.
-    pub fn at(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Tokens and money.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spend {
-    /// Tokens, input and output.
-    pub tokens: Tokens,
-    /// Money; what is unknown counts as nothing here, and a plan with a budget of money has no unknown price.
-    pub cost: Usd,
-}
-
-impl std::ops::Add for Spend {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens + other.tokens,
-            cost: self.cost + other.cost,
-        }
-    }
-}
-
-impl Spend {
-    fn minus(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens.saturating_sub(other.tokens),
-            cost: self.cost.saturating_sub(other.cost),
-        }
-    }
-}
-
-/// What the scheduler knows of a trial.
-#[derive(Clone, Debug)]
-pub struct TrialNeeds {
-    /// The phase that it belongs to, by number.
-    pub phase: usize,
-    /// Whether it needs a sandbox.
-    pub sandbox: bool,
-    /// The most it can spend; reserved before it starts.
-    pub reserve: Spend,
-    /// The model that it calls, by number.
-    pub model: Option<usize>,
-}
-
-/// What an earlier process knew of a trial.
-#[derive(Clone, Debug, Default)]
-pub struct TrialPast {
-    /// Attempts so far.
-    pub attempts: u32,
-    /// Of these, void ones that count against the retry policy.
-    pub voids: u32,
-    /// Whether nothing more is to be done.
-    pub closed: bool,
-}
-
-/// How many calls and tokens a model may take.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ModelLimits {
-    /// Calls in flight.
-    pub requests: Option<u32>,
-    /// Tokens per minute.
-    pub tokens_per_minute: Option<Tokens>,
-}
-
-/// What a scheduler starts from.
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    /// Trials in the order in which they are to start.
-    pub trials: Vec<TrialNeeds>,
-    /// What is known of them; empty or one for each trial.
-    pub past: Vec<TrialPast>,
-    /// How many phases there are.
-    pub phases: usize,
-    /// Trials at once.
-    pub max_trials: u32,
-    /// Sandboxes at once.
-    pub max_sandboxes: u32,
-    /// By the numbers in [`TrialNeeds::model`].
-    pub models: Vec<ModelLimits>,
-    /// When an attempt is followed by another.
-    pub retry: RetryPolicy,
-    /// The most tokens of the run.
-    pub budget_tokens: Option<Tokens>,
-    /// The most money of the run.
-    pub budget_cost: Option<Usd>,
-    /// When no further trial starts, on the clock of the inputs.
-    pub deadline: Option<Duration>,
-    /// What happens to running trials then.
-    pub on_spent: OnSpent,
-    /// What earlier processes spent.
-    pub spent: Spend,
-    /// Seeds the jitter.
-    pub seed: u64,
-}
-
-/// How an attempt ended, as far as scheduling goes.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ending {
-    /// The model's doing, for better or worse.
-    Settled,
-    /// Not the model's doing.
-    Void {
-        /// Whose.
-        fault: Fault,
-        /// The error's short name.
-        error: String,
-        /// Whether other trials are likely to meet the same.
-        scope: Scope,
-    },
-    /// Stopped from outside.
-    Cancelled,
-}
-
-/// Whom an error concerns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// This attempt.
-    Attempt,
-    /// Whatever all trials rely on: the daemon, the provider, the network.
-    Environment,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// The run begins.
-    Begin,
-    /// Time has passed.
-    Tick,
-    /// A trial wants to call its model.
-    CallWanted {
-        /// Which.
-        trial: TrialIndex,
-        /// The most tokens that the call can take.
-        tokens: Tokens,
-    },
-    /// A call brought an answer.
-    CallDone {
-        /// Which trial's.
-        trial: TrialIndex,
-        /// Tokens that it took.
-        tokens: Tokens,
-    },
-    /// A call failed.
-    CallFailed {
-        /// Which trial's.
-        trial: TrialIndex,
-        /// Why.
-        error: ModelError,
-    },
-    /// An attempt ended and its sandbox is gone.
-    AttemptEnded {
-        /// Which trial's.
-        trial: TrialIndex,
-        /// How.
-        ending: Ending,
-        /// What it spent.
-        spent: Spend,
-    },
-    /// A person asks to stop: once to end in order, twice to end at once.
-    Interrupt,
-}
-
-/// Something to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Log the start of a phase.
-    StartPhase(usize),
-    /// Start an attempt.
-    StartAttempt {
-        /// Of which trial.
-        trial: TrialIndex,
-        /// Its number, from 1.
-        number: u32,
-    },
-    /// Let a waiting trial call its model.
-    GrantCall(TrialIndex),
-    /// Tell a trial what follows its failed call.
-    AnswerCall {
-        /// Which.
-        trial: TrialIndex,
-        /// What follows.
-        then: CallThen,
-    },
-    /// Log the ending of an attempt with what follows.
-    CloseAttempt {
-        /// Of which trial.
-        trial: TrialIndex,
-        /// What follows.
-        then: Then,
-    },
-    /// Stop a running attempt.
-    CancelAttempt {
-        /// Of which trial.
-        trial: TrialIndex,
-        /// By whose order.
-        by: CancelledBy,
-    },
-    /// Log that a trial is not tried.
-    SkipTrial {
-        /// Which.
-        trial: TrialIndex,
-        /// Why.
-        why: SkipReason,
-    },
-    /// Log the end of a phase.
-    EndPhase(usize),
-    /// Send [`Input::Tick`] at this time.
-    Wake(Duration),
-    /// End the run.
-    Finish(Finish),
-    /// End the process at once.
-    Abort,
-}
-
-/// Why a process ends its run.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Finish {
-    /// Nothing is left to do.
-    Ended(RunEnd),
-    /// A person stopped it; it can be continued.
-    Interrupted,
-    /// It cannot go on until somebody repairs something; it can be continued.
-    Halted {
-        /// The error's short name.
-        error: String,
-    },
-}
+pub use terms::{
+    Census, Command, Ending, Finish, Input, ModelLimits, Schedule, Scope, Spend, TrialIndex, TrialNeeds,
+    TrialPast,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -284,6 +56,8 @@ struct Book {
     voids: u32,
     same: u32,
     last_error: Option<String>,
+    /// Its sandbox could not be made ahead; that is not tried twice.
+    not_ahead: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,6 +78,7 @@ pub struct Scheduler {
     backoff: BTreeSet<(Duration, TrialIndex)>,
     running: BTreeSet<TrialIndex>,
     sandboxes: u32,
+    ahead: Ahead,
     reserved: Spend,
     gates: Vec<ModelGate>,
     call_errors: BTreeMap<TrialIndex, (String, u32)>,
@@ -321,21 +96,6 @@ pub struct Scheduler {
 /// What trials rely on: whether on sandboxes, and on which model.
 type Class = (bool, Option<usize>);
 
-/// How many trials are in which state; they add up to the plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Waiting for a slot, or in a later phase.
-    pub ready: u32,
-    /// Running.
-    pub running: u32,
-    /// Waiting before another attempt.
-    pub backoff: u32,
-    /// Settled, given up or skipped.
-    pub closed: u32,
-    /// Left for a later process.
-    pub open: u32,
-}
-
 impl Scheduler {
     /// Starts from a schedule.
     pub fn new(mut schedule: Schedule) -> Self {
@@ -351,6 +111,7 @@ impl Scheduler {
                 voids: past.voids,
                 same: 0,
                 last_error: None,
+                not_ahead: false,
             })
             .collect();
         let mut unsettled = vec![0; schedule.phases];
@@ -371,6 +132,7 @@ impl Scheduler {
             backoff: BTreeSet::new(),
             running: BTreeSet::new(),
             sandboxes: 0,
+            ahead: Ahead::default(),
             reserved: Spend::default(),
             gates,
             call_errors: BTreeMap::new(),
@@ -409,6 +171,7 @@ impl Scheduler {
             Input::AttemptEnded { trial, ending, spent } => {
                 self.attempt_ended(now, trial, &ending, spent, &mut commands);
             }
+            Input::PreparationFailed { trial } => self.preparation_failed(trial),
             Input::Interrupt => self.interrupt(&mut commands),
         }
         self.advance(now, !of_a_call, &mut commands);
@@ -485,6 +248,10 @@ impl Scheduler {
         loop {
             if admitting && self.stopping == Stopping::No && !self.budget_spent {
                 self.start_trials(now, commands);
+                self.look_ahead(commands);
+            }
+            if self.stopping != Stopping::No || self.budget_spent {
+                self.drop_ahead(commands);
             }
             let phase = self.phase;
             self.settle_phase(commands);
@@ -557,58 +324,6 @@ impl Scheduler {
         self.ready.values().any(|set| !set.is_empty())
     }
 
-    fn start_trials(&mut self, now: Duration, commands: &mut Vec<Command>) {
-        while self.running.len() < self.schedule.max_trials as usize {
-            let Some(trial) = self.next_trial(now) else { break };
-            let class = self.class(trial);
-            if let Some(set) = self.ready.get_mut(&class) {
-                set.remove(&trial);
-            }
-            self.breakers.started(class);
-            let needs = &self.schedule.trials[trial.at()];
-            self.sandboxes += u32::from(needs.sandbox);
-            self.reserved = self.reserved + needs.reserve;
-            self.running.insert(trial);
-            let book = &mut self.books[trial.at()];
-            book.state = State::Running;
-            book.attempts += 1;
-            commands.push(Command::StartAttempt {
-                trial,
-                number: book.attempts,
-            });
-        }
-        let held = |(class, set): (&Class, &BTreeSet<_>)| !set.is_empty() && !self.breakers.room(now, *class);
-        let held = self.ready.iter().any(held);
-        if self.running.is_empty() && self.backoff.is_empty() && self.any_ready() && !held {
-            // Nothing runs, nothing will free anything, and nothing fits: the budget is spent.
-            self.spend_budget(commands);
-        }
-    }
-
-    fn next_trial(&self, now: Duration) -> Option<TrialIndex> {
-        let free = self.sandboxes < self.schedule.max_sandboxes;
-        let unlimited = self.schedule.budget_tokens.is_none() && self.schedule.budget_cost.is_none();
-        let fits = |trial: &&TrialIndex| unlimited || self.fits(self.schedule.trials[trial.at()].reserve);
-        self.ready
-            .iter()
-            .filter(|(class, _)| (free || !class.0) && self.breakers.room(now, **class))
-            .filter(|(class, _)| unlimited || self.fits(self.least.get(class).copied().unwrap_or_default()))
-            .filter_map(|(_, set)| set.iter().find(fits))
-            .min()
-            .copied()
-    }
-
-    fn fits(&self, reserve: Spend) -> bool {
-        let total = self.schedule.spent + self.reserved + reserve;
-        self.schedule
-            .budget_tokens
-            .is_none_or(|budget| total.tokens <= budget)
-            && self
-                .schedule
-                .budget_cost
-                .is_none_or(|budget| total.cost <= budget)
-    }
-
     fn call_wanted(&mut self, trial: TrialIndex, tokens: Tokens) {
         if let Some(gate) = self.gate(trial) {
             gate.want(trial, tokens);
@@ -649,122 +364,6 @@ impl Scheduler {
     fn gate(&mut self, trial: TrialIndex) -> Option<&mut ModelGate> {
         let model = self.schedule.trials.get(trial.at())?.model?;
         self.gates.get_mut(model)
-    }
-
-    fn attempt_ended(
-        &mut self,
-        now: Duration,
-        trial: TrialIndex,
-        ending: &Ending,
-        spent: Spend,
-        commands: &mut Vec<Command>,
-    ) {
-        if !self.running.remove(&trial) {
-            return;
-        }
-        let needs = &self.schedule.trials[trial.at()];
-        self.sandboxes -= u32::from(needs.sandbox);
-        self.reserved = self.reserved.minus(needs.reserve);
-        self.breakers.ended((needs.sandbox, needs.model));
-        self.schedule.spent = self.schedule.spent + spent;
-        self.call_errors.remove(&trial);
-        if let Some(gate) = self.gate(trial) {
-            gate.release(trial, Tokens::ZERO);
-        }
-        let then = match ending {
-            Ending::Settled => {
-                self.breakers.works(self.class(trial));
-                self.close(trial, State::Closed);
-                Then::Settled
-            }
-            Ending::Cancelled => {
-                self.close(trial, State::Open);
-                Then::Open
-            }
-            Ending::Void { fault, error, scope } => self.void(now, trial, *fault, error, *scope),
-        };
-        commands.push(Command::CloseAttempt { trial, then });
-        if then == Then::Open && self.budget_spent && self.stopping == Stopping::No {
-            // Nothing will try it again: the budget is spent.
-            self.books[trial.at()].state = State::Closed;
-            commands.push(Command::SkipTrial {
-                trial,
-                why: SkipReason::Budget,
-            });
-        }
-        if self.stopping == Stopping::Halted {
-            self.cancel_running(CancelledBy::Operator, commands);
-        }
-    }
-
-    fn void(&mut self, now: Duration, trial: TrialIndex, fault: Fault, error: &str, scope: Scope) -> Then {
-        let (class, by_hand) = (self.class(trial), fault == Fault::Operator);
-        let left = if scope == Scope::Environment || by_hand {
-            self.left_like(class)
-        } else {
-            0
-        };
-        let verdict = self
-            .breakers
-            .of(class, fault)
-            .fails(now, trial, error, scope, (by_hand, left));
-        match verdict {
-            Verdict::Halt => {
-                self.stopping = Stopping::Halted;
-                self.blocked = Some(error.to_owned());
-                self.close(trial, State::Open);
-                return Then::Open;
-            }
-            Verdict::Environment { wait } if self.stopping == Stopping::No && !self.budget_spent => {
-                return self.retry(now, trial, wait);
-            }
-            Verdict::Environment { .. } => {
-                self.close(trial, State::Open);
-                return Then::Open;
-            }
-            Verdict::Own => {}
-        }
-        if fault == Fault::Operator {
-            self.blocked = Some(error.to_owned());
-            self.close(trial, State::Open);
-            return Then::Open;
-        }
-        let book = &mut self.books[trial.at()];
-        book.voids += 1;
-        book.same = if book.last_error.as_deref() == Some(error) {
-            book.same + 1
-        } else {
-            1
-        };
-        book.last_error = Some(error.to_owned());
-        if book.voids > self.schedule.retry.void || book.same >= self.schedule.retry.same_error.max(1) {
-            self.close(trial, State::Closed);
-            return Then::GivenUp;
-        }
-        if self.stopping != Stopping::No || self.budget_spent {
-            self.close(trial, State::Open);
-            return Then::Open;
-        }
-        let wait = backoff::wait(self.schedule.seed, trial.0, self.books[trial.at()].voids, None);
-        self.retry(now, trial, wait)
-    }
-
-    /// Counts the trials of the phase that rely on the same and are not settled, as far as the breaker asks.
-    fn left_like(&self, class: Class) -> u32 {
-        let alike = |(index, needs): &(usize, &TrialNeeds)| {
-            needs.phase == self.phase
-                && (needs.sandbox, needs.model) == class
-                && !matches!(self.books[*index].state, State::Closed | State::Open)
-        };
-        let trials = self.schedule.trials.iter().enumerate();
-        let enough = self.schedule.retry.same_error as usize;
-        u32::try_from(trials.filter(alike).take(enough).count()).unwrap_or(u32::MAX)
-    }
-
-    fn retry(&mut self, now: Duration, trial: TrialIndex, after: Duration) -> Then {
-        self.books[trial.at()].state = State::Backoff;
-        self.backoff.insert((now + after, trial));
-        Then::Retry { after }
     }
 
     fn close(&mut self, trial: TrialIndex, state: State) {
@@ -828,6 +427,7 @@ impl Scheduler {
 
     fn finish(&mut self, finish: Finish, commands: &mut Vec<Command>) {
         self.finished = true;
+        self.drop_ahead(commands);
         commands.push(Command::Finish(finish));
     }
 

@@ -88,17 +88,37 @@ pub enum OnSpent {
 pub struct Concurrency {
     /// Trials.
     pub trials: u32,
-    /// Sandboxes.
+    /// Sandboxes of running trials.
     pub sandboxes: u32,
+    /// Sandboxes of trials that are to start next, made ahead while all others are in use; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub look_ahead: u32,
     /// Limits of single models.
     pub per_model: BTreeMap<ModelId, ModelConcurrency>,
 }
 
+/// The most sandboxes that are made ahead unless a suite says otherwise.
+const MOST_AHEAD: u32 = 8;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Concurrency {
+    /// Returns how many sandboxes are made ahead if a suite does not say: half of those in use, at most eight.
+    pub fn usual_look_ahead(sandboxes: u32) -> u32 {
+        sandboxes.div_ceil(2).min(MOST_AHEAD)
+    }
+}
+
 impl Default for Concurrency {
     fn default() -> Self {
+        let sandboxes = 8;
         Self {
             trials: 64,
-            sandboxes: 8,
+            sandboxes,
+            look_ahead: Self::usual_look_ahead(sandboxes),
             per_model: BTreeMap::new(),
         }
     }

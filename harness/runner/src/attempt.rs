@@ -24,18 +24,23 @@ use harness_core::task::{LimitKind, Limits, OnLimit, TaskSpec};
 use harness_core::text::Capped;
 use harness_core::units::Usd;
 use tokio::sync::Mutex;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::RunContext;
 use crate::journal::Journal;
 use crate::link::Link;
 use crate::shell::ShellSession;
+use crate::starting::Starting;
 
+mod facts;
 mod judge;
 mod model;
 mod scoring;
 pub(crate) mod setup;
 mod solve;
+mod teardown;
+
+use facts::FactBook;
+pub(crate) use teardown::{release, remove};
 
 /// How long the removal of a sandbox may take before it is left to the next sweep.
 pub(crate) const TEARDOWN: Duration = Duration::from_mins(1);
@@ -161,6 +166,8 @@ pub(crate) struct Attempt {
     pub(crate) link: Link,
     pub(crate) journal: Journal,
     pub(crate) held: Held,
+    /// The agent's sandbox while a fresh one is scored in, if it may have to be kept.
+    aside: Held,
     pub(crate) judge_usage: Usage,
     pub(crate) judge_cost: Option<Usd>,
     pub(crate) agent: Option<Agent>,
@@ -168,9 +175,10 @@ pub(crate) struct Attempt {
     pub(crate) egress: EgressCounts,
     /// The terminal of the tool `shell`, from its first use on.
     pub(crate) shell: Option<ShellSession>,
-    /// A sandbox that is being started. Dropping the daemon's half-done work would leave a container behind, so
-    /// an attempt that is stopped meanwhile waits for it and removes it.
-    pub(crate) starting: Option<AbortOnDropHandle<Result<Box<dyn Sandbox>, SandboxError>>>,
+    facts: FactBook,
+    /// A sandbox that is being started; perhaps since before the attempt began. An attempt that is stopped meanwhile
+    /// waits for it and removes it.
+    pub(crate) starting: Option<Starting>,
     at: Stage,
 }
 
@@ -183,12 +191,14 @@ impl Attempt {
             link,
             journal,
             held: Held::default(),
+            aside: Held::default(),
             judge_usage: Usage::default(),
             judge_cost: Some(Usd::ZERO),
             agent: None,
             artifacts: Vec::new(),
             egress: EgressCounts::default(),
             shell: None,
+            facts: FactBook::default(),
             starting: None,
             at: Stage::Setup,
         }
@@ -248,6 +258,7 @@ impl Attempt {
         self.stage(Stage::Solve)?;
         let finished = self.solve().await?;
         self.stage(Stage::Score)?;
+        self.drain_facts().await?;
         self.judged_outcome(finished).await
     }
 
@@ -273,47 +284,6 @@ impl Attempt {
             },
         })
     }
-
-    /// Removes the sandbox, whatever can or can't be logged.
-    async fn tear_down(&mut self) -> Result<(), StoreError> {
-        if let Some(starting) = self.starting.take()
-            && let Ok(Ok(Ok(sandbox))) = tokio::time::timeout(TEARDOWN, starting).await
-        {
-            *self.held.lock().await = Some(sandbox);
-        }
-        if self.held.lock().await.is_none() {
-            return Ok(());
-        }
-        let begun = self.stage(Stage::Teardown);
-        let note = remove(&self.held).await;
-        begun?;
-        match note {
-            None => Ok(()),
-            Some(text) => self.journal.append(&AttemptEvent::Noted { text }),
-        }
-    }
-}
-
-/// Removes a sandbox; returns what is worth a note. It stays held until it is gone: if this is dropped in between,
-/// teardown does it again.
-pub(crate) async fn remove(held: &Held) -> Option<String> {
-    let mut guard = held.lock().await;
-    let sandbox = guard.as_deref()?;
-    let id = sandbox.info().id;
-    let stopped = AssertUnwindSafe(tokio::time::timeout(TEARDOWN, sandbox.stop())).catch_unwind();
-    let why = match stopped.await {
-        Ok(Ok(Ok(()))) => None,
-        Ok(Ok(Err(error))) => Some(error.to_string()),
-        Ok(Err(_)) => Some("no answer within a minute".to_owned()),
-        Err(_) => Some("our program panicked".to_owned()),
-    };
-    *guard = None;
-    let note = format!(
-        "sandbox {id} was not removed and is left to the next sweep: {}",
-        why?
-    );
-    tracing::warn!("{note}");
-    Some(note)
 }
 
 /// Runs one attempt to its end. Never panics and never returns early: what goes wrong is in the report.
@@ -340,7 +310,7 @@ pub(crate) async fn drive(mut attempt: Attempt) -> AttemptReport {
         ))
     });
     let (outcome, ending, mut failed) = conclude(ended);
-    failed = failed.or(attempt.tear_down().await.err());
+    failed = failed.or(attempt.tear_down(&outcome).await.err());
     let (working, wall) = (attempt.journal.working(), attempt.journal.wall());
     failed = failed.or(attempt
         .journal

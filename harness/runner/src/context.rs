@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use harness_core::ids::RunId;
 use harness_core::model::ToolSpec;
+use harness_core::outcome::Outcome;
 use harness_core::plan::Plan;
 use harness_core::ports::{Clock, EventStore, ModelClient, PreparedImage, SandboxProvider};
 use harness_core::prompt::system_variables;
 use harness_core::scaffold::{Prompts, ToolFormat};
 use harness_core::schedule::{Spend, TrialPast};
+use harness_core::score::Score;
 use harness_core::template::{Template, TemplateError};
 use harness_core::tools;
 use tokio::sync::{mpsc, watch};
@@ -48,6 +50,39 @@ pub struct RunInput {
     pub progress: watch::Sender<Progress>,
     /// The longest wait for one answer of a model.
     pub call_timeout: Duration,
+    /// Which sandboxes stay after their attempts.
+    pub keep: KeepSandboxes,
+}
+
+/// Which sandboxes stay after their attempts, for a person to look into. What a person or the budget cancelled is
+/// never kept, and what a containment event ended always is, in quarantine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepSandboxes {
+    /// None.
+    #[default]
+    Never,
+    /// Those of attempts that were no success: void, unscored, below the threshold, or ended by a limit.
+    Failed,
+    /// All.
+    All,
+}
+
+impl KeepSandboxes {
+    /// Returns whether the sandbox of an attempt that ended so is kept.
+    pub(crate) fn keeps(self, outcome: &Outcome) -> bool {
+        let failed = match outcome {
+            Outcome::Scored { score } | Outcome::Refused { score, .. } => {
+                !score.score().is_some_and(Score::success)
+            }
+            Outcome::LimitReached { .. } | Outcome::Void { .. } | Outcome::Breached { .. } => true,
+            Outcome::Cancelled { .. } => return false,
+        };
+        match self {
+            Self::Never => false,
+            Self::Failed => failed,
+            Self::All => true,
+        }
+    }
 }
 
 /// What all attempts of a run share.
@@ -59,6 +94,7 @@ pub(crate) struct RunContext {
     pub(crate) images: BTreeMap<usize, PreparedImage>,
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keep: KeepSandboxes,
     call_timeout: Duration,
     /// Whether any model has limits, so that the size of a call matters before it is made.
     pub(crate) gated: bool,
@@ -84,6 +120,7 @@ impl RunContext {
             images,
             store: Arc::clone(&input.store),
             clock: Arc::clone(&input.clock),
+            keep: input.keep,
             call_timeout: input.call_timeout,
             gated: model_limits(&plan)
                 .iter()

@@ -14,10 +14,12 @@ use harness_core::ids::AttemptId;
 use harness_core::outcome::CancelledBy;
 use harness_core::ports::{Later, SandboxError, StoreError};
 use harness_core::schedule::{Command, Finish, Input, Scheduler, TrialIndex};
+use harness_core::text::Capped;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use crate::ahead::Ahead;
 use crate::attempt::{Attempt, AttemptReport, TEARDOWN, drive};
 use crate::context::{RunContext, RunInput};
 use crate::journal::Journal;
@@ -27,6 +29,9 @@ use crate::progress::{PhaseProgress, Progress, trials_of};
 
 /// How often the view of a running run is made anew.
 const VIEW: Duration = Duration::from_millis(100);
+
+/// How many sandboxes that could not be removed are named.
+const LEFT: usize = 50;
 
 /// How a process ended its run.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +87,7 @@ pub async fn run(mut input: RunInput) -> Result<RunEnding, RunStop> {
         scheduler,
         tell,
         attempts: JoinSet::new(),
+        ahead: Ahead::default(),
         names: HashMap::new(),
         cancels: BTreeMap::new(),
         grants: HashMap::new(),
@@ -98,10 +104,12 @@ pub async fn run(mut input: RunInput) -> Result<RunEnding, RunStop> {
     match &ended {
         Ok(RunEnding::Finished(finish)) => {
             let finish = finish.clone();
-            ended = dispatcher.finish(finish).await;
+            ended = dispatcher.finish(finish, &mut interrupts).await;
         }
-        Ok(RunEnding::Aborted) => {}
-        Err(_) => dispatcher.abandon(&mut interrupts).await,
+        Ok(RunEnding::Aborted) | Err(_) => {}
+    }
+    if ended.is_err() {
+        dispatcher.abandon(&mut interrupts).await;
     }
     dispatcher.show(true);
     ended
@@ -137,6 +145,7 @@ struct Dispatcher {
     scheduler: Scheduler,
     tell: mpsc::UnboundedSender<Told>,
     attempts: JoinSet<()>,
+    ahead: Ahead,
     names: HashMap<Id, (TrialIndex, AttemptId)>,
     cancels: BTreeMap<TrialIndex, Cancel>,
     grants: HashMap<TrialIndex, oneshot::Sender<()>>,
@@ -184,8 +193,16 @@ impl Dispatcher {
     }
 
     /// Logs the end of this process's part of the run, after everything before it is safe.
-    async fn finish(&mut self, finish: Finish) -> Result<RunEnding, RunStop> {
+    async fn finish(
+        &mut self,
+        finish: Finish,
+        interrupts: &mut mpsc::UnboundedReceiver<()>,
+    ) -> Result<RunEnding, RunStop> {
         self.settle_commits().await?;
+        let left = self.settle_sandboxes(interrupts).await;
+        if !left.is_empty() {
+            self.append(&RunEvent::SandboxesLeft { left })?;
+        }
         match &finish {
             Finish::Ended(why) => self.commit(RunEvent::RunEnded { why: *why })?,
             Finish::Interrupted | Finish::Halted { .. } => self.append(&RunEvent::Interrupted)?,
@@ -211,8 +228,34 @@ impl Dispatcher {
         tokio::select! {
             () = ended => {}
             () = tokio::time::sleep(TEARDOWN) => {}
-            () = interrupted(interrupts) => {}
+            () = interrupted(interrupts) => return,
         }
+        self.settle_sandboxes(interrupts).await;
+    }
+
+    /// Waits until every sandbox is really gone, but not for ever, and not if a person asks once more. Returns what is
+    /// left, in words.
+    async fn settle_sandboxes(&mut self, interrupts: &mut mpsc::UnboundedReceiver<()>) -> Vec<String> {
+        let provider = self.context.sandboxes.clone();
+        let mut left = Vec::new();
+        let settled = async {
+            left.extend(self.ahead.settle().await);
+            if let Some(provider) = provider {
+                left.extend(provider.settle().await);
+            }
+        };
+        let cut = tokio::select! {
+            settled = tokio::time::timeout(TEARDOWN, settled) => {
+                settled.err().map(|_| "within a minute")
+            }
+            () = interrupted(interrupts) => Some("before a person asked once more to stop"),
+        };
+        let cut = cut.map(|when| format!("it is not sure that every sandbox was removed {when}"));
+        left.extend(cut);
+        for note in &left {
+            tracing::warn!("{note}");
+        }
+        shortened(left)
     }
 
     /// The driver of an attempt died without a report. It is void, like one whose driver says so itself.
@@ -238,6 +281,12 @@ impl Dispatcher {
             Told::CallFailed { trial, error, then } => {
                 self.answers.insert(trial, then);
                 self.take(Input::CallFailed { trial, error })
+            }
+            Told::PreparationFailed { trial, number } => {
+                if self.ahead.failed(trial, number) {
+                    self.take(Input::PreparationFailed { trial })?;
+                }
+                Ok(())
             }
             Told::Ended(report) => self.ended(*report),
         }
@@ -277,6 +326,11 @@ impl Dispatcher {
                 let phase = self.context.plan.phases[at].id.clone();
                 self.append(&RunEvent::PhaseEnded { phase })?;
             }
+            Command::PrepareSandbox { trial, number } => {
+                let tell = self.tell.clone();
+                self.ahead.prepare(&self.context, (trial, number), tell);
+            }
+            Command::DropSandbox { trial } => self.ahead.discard(trial),
             Command::StartAttempt { trial, number } => self.start(trial, number)?,
             Command::GrantCall(trial) => {
                 if let Some(granted) = self.grants.remove(&trial) {
@@ -342,7 +396,8 @@ impl Dispatcher {
             to_dispatcher: self.tell.clone(),
             cancel,
         };
-        let attempt = Attempt::new(context, id.clone(), link, journal);
+        let mut attempt = Attempt::new(context, id.clone(), link, journal);
+        attempt.starting = self.ahead.take(trial, self.context.clock.now().elapsed);
         let tell = self.tell.clone();
         let task = self.attempts.spawn(async move {
             let report = drive(attempt).await;
@@ -414,6 +469,19 @@ impl Dispatcher {
         self.progress.preparing = None;
         let _ = self.view.send(self.progress.clone());
     }
+}
+
+/// Cuts what is logged of sandboxes that are left to what people read.
+fn shortened(mut left: Vec<String>) -> Vec<String> {
+    let more = left.len().saturating_sub(LEFT);
+    left.truncate(LEFT);
+    for note in &mut left {
+        *note = Capped::new(note, 500).text;
+    }
+    if more > 0 {
+        left.push(format!("and {more} more"));
+    }
+    left
 }
 
 async fn sleep_until(wake: Option<Instant>) {

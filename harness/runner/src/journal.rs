@@ -48,10 +48,10 @@ impl Journal {
         events.iter().try_for_each(|event| self.append(event))
     }
 
-    /// Counts time as waiting.
+    /// Counts time as waiting. How long a sandbox was waited for is always logged: it is what look-ahead is for.
     pub(crate) fn waited(&mut self, reason: WaitReason, took: Duration) -> Result<(), StoreError> {
         self.waited += took;
-        if took < WORTH_A_LINE {
+        if took < WORTH_A_LINE && reason != WaitReason::SandboxStart {
             return Ok(());
         }
         self.append(&AttemptEvent::Waited { reason, took })

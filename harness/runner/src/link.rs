@@ -28,6 +28,8 @@ pub(crate) enum Told {
         error: ModelError,
         then: oneshot::Sender<CallThen>,
     },
+    /// A sandbox could not be started ahead of its attempt.
+    PreparationFailed { trial: TrialIndex, number: u32 },
     /// It is over.
     Ended(Box<AttemptReport>),
 }

@@ -94,6 +94,7 @@ pub(crate) fn schedule_of(input: &mut RunInput) -> Schedule {
         phases: plan.phases.len(),
         max_trials: suite.concurrency.trials.max(1),
         max_sandboxes: suite.concurrency.sandboxes.max(1),
+        look_ahead: suite.concurrency.look_ahead,
         models: model_limits(plan),
         retry: suite.retry.clone(),
         budget_tokens: suite.budget.tokens,

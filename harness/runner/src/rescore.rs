@@ -9,7 +9,9 @@ use harness_core::event::{AttemptEvent, CallThen, RunEvent};
 use harness_core::ids::{AttemptId, Digest};
 use harness_core::model::Transience;
 use harness_core::outcome::Stage;
-use harness_core::ports::{AttemptLog, EventStore, Later, LogSeal, PutFile, SandboxError, StoreError};
+use harness_core::ports::{
+    AttemptLog, EventStore, KeepReason, Later, LogSeal, PutFile, SandboxError, StoreError,
+};
 use harness_core::schedule::TrialIndex;
 use harness_core::score::{ScoreResult, Unscored};
 use harness_core::scoring::{Part, parts, unscored};
@@ -17,8 +19,8 @@ use harness_core::task::{FileData, ScorePlace};
 use harness_core::units::Moment;
 use tokio::sync::mpsc;
 
-use crate::attempt::{Attempt, Break, remove};
-use crate::context::{RunContext, RunInput};
+use crate::attempt::{Attempt, Break, release};
+use crate::context::{KeepSandboxes, RunContext, RunInput};
 use crate::journal::Journal;
 use crate::link::{Cancel, Link, Told};
 
@@ -100,7 +102,10 @@ pub async fn rescore_attempt(
             .map_err(|error| error.to_string())?;
         images.insert(planned.task, image);
     }
-    let context = Arc::new(RunContext::new(input, images));
+    let mut context = RunContext::new(input, images);
+    // There is no agent's sandbox to keep.
+    context.keep = KeepSandboxes::Never;
+    let context = Arc::new(context);
     let index = TrialIndex(u32::try_from(trial).unwrap_or(u32::MAX));
     let (to_dispatcher, asked) = mpsc::unbounded_channel();
     let link = Link {
@@ -114,12 +119,21 @@ pub async fn rescore_attempt(
         scored = score_again(&mut attempt, left, place(ScorePlace::Same)) => scored,
         never = answer_calls(asked) => match never {},
     };
-    remove(&attempt.held).await;
+    let breached = matches!(scored, Err(Break::Breached { .. }));
+    let released = release(&attempt.held, breached.then_some(KeepReason::Quarantine)).await;
     scored.map_err(|stopped| match stopped {
         Break::Void { evidence, .. } => evidence,
         Break::Store(error) => error.to_string(),
         Break::Cancelled(_) => "it was stopped".to_owned(),
-        Break::Breached { breach, evidence } => format!("containment event `{breach}`: {evidence}"),
+        Break::Breached { breach, evidence } => {
+            let kept = released
+                .kept
+                .map(|kept| format!("; the sandbox is kept as `{}`", kept.name));
+            format!(
+                "containment event `{breach}`: {evidence}{}",
+                kept.unwrap_or_default()
+            )
+        }
     })
 }
 

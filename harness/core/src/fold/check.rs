@@ -110,6 +110,7 @@ impl RunView {
             | RunEvent::RunContinued { .. }
             | RunEvent::ImageReady { .. }
             | RunEvent::Swept(_)
+            | RunEvent::SandboxesLeft { .. }
             | RunEvent::Interrupted => Ok(()),
             RunEvent::PhaseStarted { phase, .. } => self.check_phase_start(phase),
             RunEvent::AttemptStarted { attempt } => self.check_start(attempt),

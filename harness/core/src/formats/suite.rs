@@ -75,8 +75,11 @@ record! {
     ConcurrencyWire {
         /// Trials.
         trials: optional u32,
-        /// Sandboxes.
+        /// Sandboxes of running trials.
         sandboxes: optional u32,
+        /// Sandboxes made ahead for the next trials while all others are in use; 0 for none. Without it: half as many
+        /// as `sandboxes`, at most 8.
+        look_ahead: optional u32,
         /// Limits of single models, by id.
         per_model: optional Keyed<PerModel>,
     }
@@ -427,17 +430,30 @@ fn concurrency(
         };
         per_model.insert(ModelId::new(&key.text), limits);
     }
+    let sandboxes = wire
+        .sandboxes
+        .as_ref()
+        .map_or(default.sandboxes, |at| at_least_one(at, "sandboxes", reader));
     Concurrency {
         trials: wire
             .trials
             .as_ref()
             .map_or(default.trials, |at| at_least_one(at, "trials", reader)),
-        sandboxes: wire
-            .sandboxes
-            .as_ref()
-            .map_or(default.sandboxes, |at| at_least_one(at, "sandboxes", reader)),
+        sandboxes,
+        look_ahead: look_ahead(wire.look_ahead.as_ref(), sandboxes, reader),
         per_model,
     }
+}
+
+fn look_ahead(wire: Option<&At<u32>>, sandboxes: u32, reader: &mut Reader<'_>) -> u32 {
+    let Some(at) = wire else {
+        return Concurrency::usual_look_ahead(sandboxes);
+    };
+    if at.value > sandboxes && sandboxes > 0 {
+        let hint = format!("give at most {sandboxes}: more trials never start at once");
+        reader.error(at.span, "`look_ahead` is above `sandboxes`", Some(&hint));
+    }
+    at.value
 }
 
 fn retry(wire: Option<&At<Retry>>, reader: &mut Reader<'_>) -> RetryPolicy {

@@ -83,8 +83,18 @@ fn trials_take_turns_over_the_tasks() {
 #[test]
 fn the_same_inputs_give_the_same_plan_and_other_inputs_another() {
     let first = plan(input("")).unwrap();
-    let again = plan(input("concurrency: {trials: 3}")).unwrap();
-    assert_eq!(first.id, again.id, "how much runs at once changes no result");
+    for other in [
+        "{trials: 3}",
+        "{sandboxes: 2}",
+        "{look_ahead: 0}",
+        "{look_ahead: 7}",
+    ] {
+        let again = plan(input(&format!("concurrency: {other}"))).unwrap();
+        assert_eq!(
+            first.id, again.id,
+            "how much runs at once changes no result: {other}"
+        );
+    }
     let mut changed = input("");
     changed.tasks[0] = task("a", 2, "on_limit: fail\n");
     assert_ne!(first.id, plan(changed).unwrap().id);

@@ -97,6 +97,12 @@ impl Breakers {
         self.watching(class).all(|fuse| fuse.room(now))
     }
 
+    /// Returns whether nothing that trials of a class rely on is known to be broken.
+    pub(super) fn quiet(&self, class: Class) -> bool {
+        self.watching(class)
+            .all(|fuse| fuse.breaker.closed_until.is_none())
+    }
+
     pub(super) fn started(&mut self, class: Class) {
         self.watching_mut(class).for_each(|fuse| fuse.running += 1);
     }

@@ -6,6 +6,12 @@ use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Then;
+use crate::outcome::Fault;
+use crate::suite::RetryPolicy;
+use crate::units::Usd;
+
+mod ahead;
 
 fn schedule(trials: Vec<TrialNeeds>) -> Schedule {
     let phases = trials.iter().map(|trial| trial.phase + 1).max().unwrap_or(0);
@@ -15,6 +21,7 @@ fn schedule(trials: Vec<TrialNeeds>) -> Schedule {
         phases,
         max_trials: 4,
         max_sandboxes: 2,
+        look_ahead: 0,
         models: vec![ModelLimits::default()],
         retry: RetryPolicy::default(),
         budget_tokens: None,
@@ -320,13 +327,9 @@ fn a_call_that_nobody_waits_for_takes_no_slot() {
 
 #[test]
 fn what_works_for_others_does_not_hide_that_sandboxes_are_broken() {
-    let boxed = || TrialNeeds {
-        sandbox: true,
-        ..plain(0)
-    };
     let mut plan = schedule(
         (0..12)
-            .map(|at| if at < 6 { boxed() } else { plain(0) })
+            .map(|at| if at < 6 { boxed(0) } else { plain(0) })
             .collect(),
     );
     plan.max_trials = 4;
@@ -388,11 +391,27 @@ fn identical_call_errors_are_given_up_and_others_start_the_count_again() {
     assert_eq!(given_up, [false, false, false, false, false, true, true]);
 }
 
+fn boxed(phase: usize) -> TrialNeeds {
+    TrialNeeds {
+        sandbox: true,
+        ..plain(phase)
+    }
+}
+
+fn failed_ahead(trial: u32) -> Input {
+    Input::PreparationFailed {
+        trial: TrialIndex(trial),
+    }
+}
+
 /// A world that answers the scheduler at random and checks its laws all the while.
 struct World {
     scheduler: Scheduler,
     schedule: Schedule,
     now: Duration,
+    phase: usize,
+    prepared: BTreeMap<u32, u32>,
+    looked_ahead: u32,
     running: BTreeMap<u32, u32>,
     calling: BTreeMap<u32, bool>,
     spent: Spend,
@@ -410,6 +429,9 @@ impl World {
             scheduler: Scheduler::new(schedule.clone()),
             schedule,
             now: T0,
+            phase: 0,
+            prepared: BTreeMap::new(),
+            looked_ahead: 0,
             running: BTreeMap::new(),
             calling: BTreeMap::new(),
             spent: Spend::default(),
@@ -437,7 +459,26 @@ impl World {
                     "an ending of the model's was tried again"
                 );
                 assert!(self.running.insert(trial.0, number).is_none());
+                let ahead = self.prepared.remove(&trial.0);
+                assert!(
+                    ahead.is_none_or(|ahead| ahead == number),
+                    "another attempt's sandbox"
+                );
                 self.calling.remove(&trial.0);
+            }
+            Command::StartPhase(phase) => self.phase = phase,
+            Command::PrepareSandbox { trial, number } => {
+                let needs = &self.schedule.trials[trial.at()];
+                assert!(needs.sandbox && needs.phase == self.phase);
+                assert!(!self.running.contains_key(&trial.0), "it runs already");
+                assert!(self.prepared.insert(trial.0, number).is_none(), "made twice");
+                self.looked_ahead += 1;
+            }
+            Command::DropSandbox { trial } => {
+                assert!(
+                    self.prepared.remove(&trial.0).is_some(),
+                    "dropped twice, or never made"
+                );
             }
             Command::CloseAttempt {
                 trial,
@@ -457,7 +498,10 @@ impl World {
             Command::Wake(at) => {
                 self.wakes.insert(at);
             }
-            Command::Finish(finish) => self.finish = Some(finish),
+            Command::Finish(finish) => {
+                assert!(self.prepared.is_empty(), "a sandbox is left: {:?}", self.prepared);
+                self.finish = Some(finish);
+            }
             _ => {}
         }
     }
@@ -470,6 +514,7 @@ impl World {
             .count();
         assert!(self.running.len() <= self.schedule.max_trials as usize);
         assert!(sandboxes <= self.schedule.max_sandboxes as usize);
+        assert!(self.prepared.len() <= self.schedule.look_ahead as usize);
         if let Some(max) = self.schedule.models[0].requests {
             assert!(self.calling.values().filter(|granted| **granted).count() <= max as usize);
         }
@@ -492,6 +537,12 @@ impl World {
 
     fn step(&mut self, dice: u64) {
         let pick = (dice >> 8) as usize;
+        if let Some(trial) = self.prepared.keys().next().copied()
+            && dice % 11 == 10
+        {
+            self.prepared.remove(&trial);
+            return self.send(failed_ahead(trial));
+        }
         let Some(trial) = self.running.keys().copied().nth(pick % self.running.len().max(1)) else {
             let next = self
                 .wakes
@@ -561,7 +612,7 @@ fn worlds() -> impl Strategy<Value = (Schedule, Vec<u64>)> {
     });
     let limits = (
         1..6_u32,
-        1..4_u32,
+        (1..4_u32, 0..4_u32),
         proptest::option::of(1..3_u32),
         proptest::option::of(100..900_u64),
     );
@@ -576,10 +627,16 @@ fn worlds() -> impl Strategy<Value = (Schedule, Vec<u64>)> {
         proptest::collection::vec(any::<u64>(), 400),
     )
         .prop_map(
-            |(trials, (max_trials, max_sandboxes, requests, rate), (budget, deadline), dice)| {
+            |(
+                trials,
+                (max_trials, (max_sandboxes, look_ahead), requests, rate),
+                (budget, deadline),
+                dice,
+            )| {
                 let mut plan = schedule(trials);
                 plan.max_trials = max_trials;
                 plan.max_sandboxes = max_sandboxes;
+                plan.look_ahead = look_ahead;
                 plan.models = vec![ModelLimits {
                     requests,
                     tokens_per_minute: rate.map(Tokens),

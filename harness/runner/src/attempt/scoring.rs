@@ -12,7 +12,7 @@ use harness_core::task::{CommandSpec, FileData, FileMap, IntermediateSpec, Score
 use harness_core::units::Bytes;
 
 use super::setup::{SANDBOX_TIME, within};
-use super::{Attempt, Break, remove};
+use super::{Attempt, Break};
 
 /// Where the submission lies for scoring programs.
 const SUBMISSION: &str = "/score/submission.txt";
@@ -124,19 +124,17 @@ impl Attempt {
         submission: Option<&str>,
     ) -> Result<ExecResult, Break> {
         let task = Arc::clone(self.task());
-        let Some(sandbox) = &task.sandbox else {
+        if task.sandbox.is_none() {
             return Err(Break::harness(
                 Stage::Score,
                 "no_sandbox",
                 "the task has no sandbox".to_owned(),
             ));
-        };
+        }
         let mut files = self.artifacts.clone();
         files.extend(self.score_files(&spec.files, submission));
-        if let Some(text) = remove(&self.held).await {
-            self.journal.append(&AttemptEvent::Noted { text })?;
-        }
-        self.start_sandbox(sandbox, files, Stage::Score).await?;
+        self.make_room().await?;
+        self.start_sandbox(files, Stage::Score).await?;
         self.exec(Stage::Score, &self.scoring_request(spec)).await
     }
 

@@ -1,23 +1,18 @@
 //! The setup stage: the sandbox, its files, its setup commands.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use harness_core::event::{AttemptEvent, WaitReason};
-use harness_core::files::resolve;
 use harness_core::outcome::{Fault, Stage};
-use harness_core::ports::{
-    ExecEnding, ExecRequest, ExecUser, PutFile, SandboxError, SandboxLabels, SandboxRequest,
-};
-use harness_core::sandbox::SandboxSpec;
+use harness_core::ports::{ExecEnding, ExecRequest, ExecUser, PutFile, Sandbox, SandboxError};
 use harness_core::schedule::Scope;
 use harness_core::text::Capped;
 use harness_core::units::format_duration;
-
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Attempt, Break};
+use crate::starting::{first_files, provider, request, start};
 
 /// The longest time of one setup command.
 const SETUP_TIME: Duration = Duration::from_mins(10);
@@ -27,74 +22,87 @@ pub(crate) const SANDBOX_TIME: Duration = Duration::from_mins(10);
 const SETUP_OUTPUT: usize = 16 << 10;
 
 impl Attempt {
-    /// Starts the sandbox and prepares it.
+    /// Starts the sandbox, or takes the one that was started ahead, and prepares it.
     pub(crate) async fn set_up(&mut self) -> Result<(), Break> {
         let task = Arc::clone(self.task());
         let Some(spec) = &task.sandbox else { return Ok(()) };
-        let mut map = spec.files.clone();
-        map.extend(self.trial().sample.files.clone());
-        let files = resolve(&map, &task.files);
-        self.start_sandbox(spec, files, Stage::Setup).await?;
+        if !self.take_prepared().await? {
+            let files = first_files(&self.context, self.index);
+            self.start_sandbox(files, Stage::Setup).await?;
+        }
         for command in &spec.setup {
             self.run_setup(command).await?;
         }
+        self.drain_facts().await?;
         Ok(())
     }
 
-    /// Starts a sandbox and puts it where teardown finds it.
-    pub(super) async fn start_sandbox(
-        &mut self,
-        spec: &SandboxSpec,
-        files: Vec<PutFile>,
-        stage: Stage,
-    ) -> Result<(), Break> {
-        let Some(provider) = self.context.sandboxes.clone() else {
-            let evidence = "the task needs a sandbox, and there is no provider of sandboxes".to_owned();
-            return Err(Break::harness(stage, "no_provider", evidence));
-        };
-        let Some(image) = self.context.images.get(&self.trial().task).cloned() else {
-            let evidence = "the image of the task was not prepared".to_owned();
-            return Err(Break::harness(stage, "image_not_prepared", evidence));
-        };
-        let now = self.context.clock.now();
-        let request = SandboxRequest {
-            spec: Arc::new(spec.clone()),
-            image,
-            files,
-            service_files: BTreeMap::new(),
-            labels: SandboxLabels {
-                run: self.context.run.clone(),
-                attempt: self.id.clone(),
-                expires: now.wall.plus(self.limits().wall * 2 + Duration::from_hours(1)),
-            },
-        };
+    /// Waits for the sandbox that was started ahead. One that failed is as good as none: the attempt starts one itself
+    /// and meets the error. Only a containment event is not tried again.
+    async fn take_prepared(&mut self) -> Result<bool, Break> {
+        if self.starting.is_none() {
+            return Ok(false);
+        }
         let before = self.journal.now();
-        let starting =
-            tokio::spawn(
-                async move { within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await },
-            );
-        let starting = self.starting.insert(AbortOnDropHandle::new(starting));
+        match self.starting_ended().await {
+            Ok(()) => {
+                self.sandbox_is_there(before).await?;
+                Ok(true)
+            }
+            Err(error) if error.is_breach() => Err(Break::sandbox(Stage::Setup, &error)),
+            Err(error) => {
+                let took = self.journal.now().saturating_sub(before);
+                self.journal.waited(WaitReason::SandboxStart, took)?;
+                let text = format!("the sandbox could not be started ahead: {error}");
+                self.journal.append(&AttemptEvent::Noted { text })?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Starts a sandbox and puts it where teardown finds it.
+    pub(super) async fn start_sandbox(&mut self, files: Vec<PutFile>, stage: Stage) -> Result<(), Break> {
+        let cannot = |(error, why): (&str, &str)| Break::harness(stage, error, why.to_owned());
+        let provider = provider(&self.context).map_err(cannot)?;
+        let whose = (self.index, &self.id);
+        let request = request(&self.context, whose, files, Duration::ZERO).map_err(cannot)?;
+        let before = self.journal.now();
+        let starting = AbortOnDropHandle::new(tokio::spawn(start(provider, request)));
+        self.starting = Some(starting);
+        match self.starting_ended().await {
+            Ok(()) => self.sandbox_is_there(before).await,
+            Err(error) => {
+                let took = self.journal.now().saturating_sub(before);
+                self.journal.waited(WaitReason::SandboxStart, took)?;
+                Err(Break::sandbox(stage, &error))
+            }
+        }
+    }
+
+    /// Waits for the sandbox that is being started and holds it, before anything can fail, so that it is removed
+    /// whatever comes.
+    async fn starting_ended(&mut self) -> Result<(), SandboxError> {
+        let Some(starting) = self.starting.as_mut() else {
+            return Ok(());
+        };
         let started = starting.await.unwrap_or_else(|panicked| {
             Err(SandboxError::Protocol {
                 detail: format!("our program panicked while a sandbox was started: {panicked}"),
             })
         });
         self.starting = None;
+        *self.held.lock().await = Some(started?);
+        Ok(())
+    }
+
+    async fn sandbox_is_there(&mut self, before: Duration) -> Result<(), Break> {
         let took = self.journal.now().saturating_sub(before);
-        let info = started.as_ref().ok().map(|sandbox| sandbox.info());
-        let failed = match started {
-            Ok(sandbox) => {
-                // Held before anything can fail, so that it is removed whatever comes.
-                *self.held.lock().await = Some(sandbox);
-                None
-            }
-            Err(error) => Some(error),
-        };
+        let info = self.held.lock().await.as_deref().map(Sandbox::info);
         self.journal.waited(WaitReason::SandboxStart, took)?;
         if let Some(info) = info {
             self.journal.append(&AttemptEvent::SandboxStarted(info))?;
         }
-        failed.map_or(Ok(()), |error| Err(Break::sandbox(stage, &error)))
+        Ok(())
     }
 
     async fn run_setup(&mut self, command: &str) -> Result<(), Break> {

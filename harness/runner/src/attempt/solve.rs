@@ -38,7 +38,11 @@ impl Attempt {
                 _ if left.is_zero() => Seen::Stopped(limit),
                 Step::AskModel(request) => self.ask(request).await?,
                 Step::RunTools { calls, score_due } => self.run_tools(calls, score_due).await?,
-                Step::RunScript => self.run_script().await?,
+                Step::RunScript => {
+                    let ran = self.run_script().await?;
+                    self.drain_facts().await?;
+                    ran
+                }
             };
         }
     }
@@ -94,7 +98,9 @@ impl Attempt {
     ) -> Result<Seen, Break> {
         let mut outputs = Vec::with_capacity(calls.len());
         for call in calls {
-            match self.run_tool(call).await? {
+            let ran = self.run_tool(call).await?;
+            self.drain_facts().await?;
+            match ran {
                 Ran::Output(text) => outputs.push(text),
                 Ran::Stopped(limit) => return Ok(Seen::Stopped(limit)),
             }

@@ -36,7 +36,7 @@ async fn a_thousand_trials_at_once() {
     assert_eq!(within(run(input)).await, Ok(COMPLETE));
     world.check();
     assert_eq!(world.statuses(), [(TrialStatus::Success, 1000)].into());
-    assert_eq!(world.provider.seen().most, 300);
+    assert_eq!(world.provider.seen().most, 308, "eight are made ahead");
     let shown = progress.borrow().clone();
     assert_eq!((shown.done_of_total(), shown.running), ((1000, 1000), 0));
     assert_eq!(Some(shown.usage), Some(world.view().totals().usage));

@@ -8,7 +8,9 @@
     reason = "these are tests; answers of models are results wherever they are written down"
 )]
 
+mod ahead;
 mod failing;
+mod keeping;
 mod laws;
 mod models;
 mod rescoring;

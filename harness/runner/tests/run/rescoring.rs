@@ -29,6 +29,7 @@ async fn again(world: &World) -> Result<Result<f64, Unscored>, String> {
         provider: Arc::clone(&world.provider),
         models: world.models.clone(),
         call_timeout: world.call_timeout,
+        keep: world.keep,
     }
     .input();
     let scored = within(rescore_attempt(&input, 0, attempt, left?)).await;

@@ -67,6 +67,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
 /// What a terminal is, by its request.
 type OnTerminal = dyn Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync;
+type Reports = dyn Fn(&ExecRequest) -> Vec<SandboxFact> + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
 
 /// What happened.
@@ -86,6 +87,12 @@ pub(crate) struct Seen {
     pub(crate) calls: Vec<String>,
     /// All commands.
     pub(crate) execs: Vec<ExecRequest>,
+    /// What sandboxes were asked for with, in order.
+    pub(crate) requests: Vec<SandboxRequest>,
+    /// Sandboxes that were kept.
+    pub(crate) kept: Vec<(String, KeepReason)>,
+    /// How often the provider was asked to settle.
+    pub(crate) settled: u32,
 }
 
 /// Makes sandboxes in memory.
@@ -96,6 +103,12 @@ pub(crate) struct Provider {
     on_start: Box<OnStart>,
     /// Fails `stop`, and how long it takes; `None` is for ever.
     pub(crate) on_stop: Option<(Option<Duration>, bool)>,
+    /// Whether sandboxes can be kept.
+    pub(crate) keeps: bool,
+    /// What could not be removed in the background, and how long it takes to know; `None` is for ever.
+    pub(crate) on_settle: (Option<Duration>, Vec<String>),
+    /// What a command makes its sandbox report.
+    pub(crate) reports: Arc<Reports>,
     /// How long an image takes.
     pub(crate) image_takes: Duration,
 }
@@ -113,6 +126,9 @@ impl Provider {
             }),
             on_start: Box::new(|_, _| (Duration::from_millis(700), None)),
             on_stop: None,
+            keeps: true,
+            on_settle: (Some(Duration::ZERO), Vec::new()),
+            reports: Arc::new(|_| Vec::new()),
             image_takes: Duration::ZERO,
         }
     }
@@ -142,6 +158,7 @@ impl Provider {
     async fn start(&self, request: &SandboxRequest) -> Result<Box<dyn Sandbox>, SandboxError> {
         let nth = {
             let mut seen = self.seen();
+            seen.requests.push(request.clone());
             seen.tried += 1;
             seen.tried - 1
         };
@@ -165,6 +182,9 @@ impl Provider {
             on_exec: Arc::clone(&self.on_exec),
             on_terminal: Arc::clone(&self.on_terminal),
             on_stop: self.on_stop,
+            keeps: self.keeps,
+            reports: Arc::clone(&self.reports),
+            facts: Mutex::default(),
             stopped: Mutex::new(false),
         }))
     }
@@ -199,7 +219,14 @@ impl SandboxProvider for Provider {
     }
 
     fn settle(&self) -> Later<'_, Vec<String>> {
-        Box::pin(async { Vec::new() })
+        Box::pin(async {
+            self.seen().settled += 1;
+            match self.on_settle.0 {
+                Some(takes) => sleep(takes).await,
+                None => std::future::pending().await,
+            }
+            self.on_settle.1.clone()
+        })
     }
 }
 
@@ -210,6 +237,9 @@ struct Fake {
     on_exec: Arc<OnExec>,
     on_terminal: Arc<OnTerminal>,
     on_stop: Option<(Option<Duration>, bool)>,
+    keeps: bool,
+    reports: Arc<Reports>,
+    facts: Mutex<Vec<SandboxFact>>,
     stopped: Mutex<bool>,
 }
 
@@ -220,6 +250,7 @@ impl Fake {
 
     async fn run(&self, request: &ExecRequest) -> Result<ExecResult, SandboxError> {
         self.seen.lock().unwrap().execs.push(request.clone());
+        self.facts.lock().unwrap().extend((self.reports)(request));
         let did = (self.on_exec)(&mut self.files.lock().unwrap(), request);
         match did {
             Did::Hangs => std::future::pending().await,
@@ -343,11 +374,18 @@ impl Sandbox for Fake {
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {
-        Vec::new()
+        std::mem::take(&mut *self.facts.lock().unwrap())
     }
 
     fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
         Box::pin(async move {
+            if !self.keeps {
+                return Err(unreachable());
+            }
+            *self.stopped.lock().unwrap() = true;
+            let mut seen = self.seen.lock().unwrap();
+            seen.kept.push((self.id.clone(), reason));
+            seen.live -= 1;
             Ok(KeptSandbox {
                 id: self.id.clone(),
                 name: self.id.clone(),

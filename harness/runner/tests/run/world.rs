@@ -14,7 +14,7 @@ use harness_core::ports::{Clock, EventStore, ModelClient, SandboxProvider};
 use harness_core::schedule::{Spend, TrialPast};
 use harness_core::task::{FileData, TaskFiles, TaskSpec};
 use harness_core::units::{Moment, Usd};
-use harness_runner::{Progress, RunEnding, RunInput, RunStop, phases_at_start, run};
+use harness_runner::{KeepSandboxes, Progress, RunEnding, RunInput, RunStop, phases_at_start, run};
 use harness_store::MemoryStore;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -78,6 +78,7 @@ pub(crate) struct World {
     pub(crate) provider: Arc<Provider>,
     pub(crate) models: Vec<Arc<dyn ModelClient>>,
     pub(crate) call_timeout: Duration,
+    pub(crate) keep: KeepSandboxes,
 }
 
 impl World {
@@ -134,6 +135,7 @@ impl World {
             provider: Arc::new(provider),
             models,
             call_timeout: Duration::from_mins(2),
+            keep: KeepSandboxes::Never,
         }
     }
 
@@ -184,6 +186,7 @@ impl World {
             interrupts,
             progress,
             call_timeout: self.call_timeout,
+            keep: self.keep,
         };
         (input, interrupt, seen)
     }
@@ -213,8 +216,14 @@ impl World {
     pub(crate) fn check(&self) {
         let view = self.view();
         let seen = self.provider.seen();
-        assert_eq!((seen.live, seen.stopped), (0, seen.started), "sandboxes are left");
-        assert!(seen.most <= self.plan.suite.concurrency.sandboxes);
+        let kept = u32::try_from(seen.kept.len()).unwrap();
+        assert_eq!(
+            (seen.live, seen.stopped + kept),
+            (0, seen.started),
+            "sandboxes are left"
+        );
+        let concurrency = &self.plan.suite.concurrency;
+        assert!(seen.most <= concurrency.sandboxes + concurrency.look_ahead);
         for attempt in self.store.attempts() {
             let Some(ended) = view.attempt(&attempt).and_then(|attempt| attempt.ended.as_ref()) else {
                 continue;
