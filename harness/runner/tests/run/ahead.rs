@@ -1,5 +1,6 @@
 //! Sandboxes that are started before their attempts, and what is left of sandboxes at the end.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
