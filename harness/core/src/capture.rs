@@ -122,6 +122,7 @@ impl Collector {
             Kind::Special => Some("not a regular file"),
             Kind::File if !offer.readable => Some("the task's user may not read it"),
             Kind::File if self.seen.contains(path) => Some("named twice"),
+            Kind::File if self.is_entangled(path) => Some("named both as a file and as a folder"),
             Kind::File if self.files.len() >= self.request.files => Some("too many files"),
             Kind::File if self.bytes >= self.request.total.0 && offer.size > 0 => Some("too much in all"),
             Kind::File => None,
@@ -136,6 +137,14 @@ impl Collector {
             path: path.to_owned(),
             cap: self.request.per_file.0.min(room),
         })
+    }
+
+    /// Returns whether a file that was taken would have to be a folder for this one, or the other way round.
+    fn is_entangled(&self, path: &str) -> bool {
+        let mut above = path.match_indices('/').skip(1).map(|(at, _)| &path[..at]);
+        let below = format!("{path}/");
+        let next = self.seen.range(below.clone()..).next();
+        above.any(|folder| self.seen.contains(folder)) || next.is_some_and(|seen| seen.starts_with(&below))
     }
 
     /// Keeps what was read of a file that was to be taken.
@@ -184,10 +193,55 @@ fn plain_path(path: &[u8]) -> Result<&str, &'static str> {
     if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err("its path takes a detour");
     }
-    if printable(path) != path || path.contains(['\n', '\t']) {
+    if printable(path) != path || path.contains(is_hidden) {
         return Err("its name has characters that can't be shown");
     }
     Ok(path)
+}
+
+/// Returns whether a character of a name can't be seen, or changes how others are seen; beside what
+/// [`printable`] knows.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\n' | '\t' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{2028}' | '\u{2029}' | '\u{206a}'..='\u{206f}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Puts what an adapter collected through the same decisions once more: it alone stands between a sandbox and the
+/// results.
+pub fn checked(request: &CollectRequest, collected: Collected) -> Collected {
+    let mut collector = Collector::new(request);
+    for CollectedFile { path, bytes, size } in collected.files {
+        let offer = Offer {
+            path: path.as_bytes(),
+            kind: Kind::File,
+            size: bytes.len() as u64,
+            readable: true,
+        };
+        if let Some(take) = collector.offer(&offer) {
+            collector.took(&take, bytes, size);
+        }
+    }
+    let mut checked = collector.finish();
+    checked
+        .left
+        .extend(collected.left.into_iter().take(MOST_REASONS + 1));
+    checked
+}
+
+/// Returns whether two files can't both be there: they have one path, or one is a folder for the other.
+pub fn collide(left: &str, right: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    within(left, right) || within(right, left)
+}
+
+/// Returns whether a path fits a pattern: `*` and `?` stay within a part, `**` stands for any number of parts.
+pub fn path_fits(pattern: &str, path: &str) -> bool {
+    fits(&segments(pattern), &segments(path))
 }
 
 fn segments(path: &str) -> Vec<String> {
@@ -405,5 +459,99 @@ mod tests {
         );
         assert_eq!(found.left.len(), MOST_REASONS + 1);
         assert_eq!(found.left[MOST_REASONS], "and 14 more");
+    }
+
+    #[test]
+    fn one_name_is_kept_once() {
+        let cases: [(&[&str], &[&str], &[&str]); 4] = [
+            (&["/x/a", "/x/a"], &["/x/a"], &["/x/a: named twice"]),
+            (&["/x/a", "/x/A"], &["/x/A", "/x/a"], &[]),
+            (
+                &["/x/a", "/x/a/b"],
+                &["/x/a"],
+                &["/x/a/b: named both as a file and as a folder"],
+            ),
+            (
+                &["/x/a/b/c", "/x/a", "/x/a-b"],
+                &["/x/a-b", "/x/a/b/c"],
+                &["/x/a: named both as a file and as a folder"],
+            ),
+        ];
+        for (offered, expected, reasons) in cases {
+            let mut collector = collector(&["/x/**"]);
+            for path in offered {
+                let offer = Offer {
+                    path: path.as_bytes(),
+                    kind: Kind::File,
+                    size: 1,
+                    readable: true,
+                };
+                if let Some(take) = collector.offer(&offer) {
+                    collector.took(&take, vec![b'x'], 1);
+                }
+            }
+            let found = collector.finish();
+            let paths: Vec<&str> = found.files.iter().map(|file| file.path.as_str()).collect();
+            assert_eq!(
+                (paths.as_slice(), found.left),
+                (expected, reasons.iter().map(ToString::to_string).collect())
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_deceive_are_left() {
+        for name in [
+            "a\u{ad}b",
+            "a\u{61c}b",
+            "a\u{2028}b",
+            "a\u{e0041}b",
+            "a\u{feff}b",
+            "a\u{200d}b",
+            "a\0b",
+        ] {
+            let (take, left) = offered(format!("/home/agent/{name}").as_bytes(), Kind::File);
+            assert_eq!((take, left.len()), (None, 1), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_adapter_collected_is_checked_again() {
+        let collected = |path: &str| CollectedFile {
+            path: path.to_owned(),
+            bytes: vec![b'x'; 12],
+            size: 12,
+        };
+        let all = Collected {
+            files: ["/x/a", "/x/../b", "/etc/c", "/x/a"].map(collected).into(),
+            left: vec!["/x/l: a symbolic link".to_owned()],
+        };
+        let request = collector(&["/x/**"]).request;
+        let expected = Collected {
+            files: vec![CollectedFile {
+                path: "/x/a".to_owned(),
+                bytes: vec![b'x'; 10],
+                size: 12,
+            }],
+            left: vec![
+                "/x/../b: its path takes a detour".to_owned(),
+                "/x/a: named twice".to_owned(),
+                "/x/l: a symbolic link".to_owned(),
+            ],
+        };
+        assert_eq!(checked(&request, all), expected);
+    }
+
+    #[test]
+    fn files_collide_where_one_is_in_the_way_of_the_other() {
+        for (left, right, expected) in [
+            ("/score/key", "/score/key", true),
+            ("/score", "/score/key", true),
+            ("/score/key/x", "/score/key", true),
+            ("/score/key2", "/score/key", false),
+            ("/sco", "/score/key", false),
+        ] {
+            assert_eq!(collide(left, right), expected, "{left} {right}");
+        }
     }
 }

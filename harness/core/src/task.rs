@@ -70,8 +70,8 @@ pub struct TaskSpec {
     pub oracle: Option<Oracle>,
     /// Axes of the surface that cannot be derived.
     pub surface: DeclaredSurface,
-    /// Container paths that are kept and that a fresh scoring container gets.
-    pub artifacts: Vec<String>,
+    /// What is kept of the sandbox, and what a fresh scoring container gets.
+    pub artifacts: ArtifactSpec,
     /// Every file of the folder.
     pub files: TaskFiles,
     /// Digest of every file of the folder.
@@ -82,6 +82,30 @@ impl TaskSpec {
     /// Returns the sample with this id.
     pub fn sample(&self, id: &SampleId) -> Option<&Arc<Sample>> {
         self.samples.iter().find(|sample| sample.id == *id)
+    }
+}
+
+/// What is kept of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactSpec {
+    /// Absolute container paths, with `*`, `?` and `**` as in globs; without any, nothing is kept.
+    pub paths: Vec<String>,
+    /// How much of one file is kept.
+    pub max_file: Bytes,
+    /// How much of all files is kept.
+    pub max_total: Bytes,
+    /// How many files are kept.
+    pub max_files: usize,
+}
+
+impl Default for ArtifactSpec {
+    fn default() -> Self {
+        Self {
+            paths: Vec::new(),
+            max_file: Bytes(16 << 20),
+            max_total: Bytes(64 << 20),
+            max_files: 200,
+        }
     }
 }
 

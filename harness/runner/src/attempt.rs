@@ -19,7 +19,6 @@ use harness_core::outcome::{
 use harness_core::plan::Trial;
 use harness_core::ports::{LogSeal, PutFile, Sandbox, SandboxError, StoreError};
 use harness_core::schedule::{Ending, Scope, Spend, TrialIndex};
-use harness_core::scoring::failed_at_limit;
 use harness_core::task::{LimitKind, Limits, OnLimit, TaskSpec};
 use harness_core::text::Capped;
 use harness_core::units::Usd;
@@ -31,6 +30,7 @@ use crate::link::Link;
 use crate::shell::ShellSession;
 use crate::starting::Starting;
 
+mod artifacts;
 mod facts;
 mod judge;
 mod model;
@@ -279,7 +279,7 @@ impl Attempt {
                 },
                 OnLimit::Fail => Outcome::LimitReached {
                     limit,
-                    score: failed_at_limit(self.task().threshold),
+                    score: self.fail_at_limit().await?,
                 },
             },
         })

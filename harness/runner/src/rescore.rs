@@ -90,7 +90,7 @@ pub async fn rescore_attempt(
             .iter()
             .any(|(_, part)| matches!(part, Part::Command(spec) if spec.place == wanted))
     };
-    if place(ScorePlace::Same) && left.state.is_none() && !covers(&task.artifacts, &left) {
+    if place(ScorePlace::Same) && left.state.is_none() && !covers(&task.artifacts.paths, &left) {
         let detail = "the agent's container is gone and its working folder was not kept";
         return Ok(unscored(Unscored::NothingStored, detail));
     }

@@ -3,6 +3,7 @@
 //! Owns: `task.yaml`, `scaffold.yaml`, `suite.yaml`, `models.yaml`, `prices.yaml`, `replies.yaml`, `samples.csv`,
 //! and their JSON Schemas. Must not: open files (folders come in as maps of bytes), or run anything.
 
+mod artifacts;
 mod file;
 mod models;
 mod paths;

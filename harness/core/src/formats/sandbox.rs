@@ -14,6 +14,7 @@ use super::source::Span;
 use super::suggest;
 use super::tree::{Kind, Node, quoted};
 use super::wire::{At, Definitions, Keyed, Text, Wire, expected, record, words};
+use crate::egress::Pattern;
 use crate::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
 use crate::task::FileMap;
 use crate::units::Bytes;
@@ -284,27 +285,15 @@ fn network(
     policy
 }
 
-/// Checks `host:port`; the host may begin with `*.` and the port may be `*`. A host without a dot is a service.
+/// Checks a pattern of the allow-list. A host without a dot is a service.
 fn check_pattern(pattern: &At<String>, services: &[&str], reader: &mut Reader<'_>) {
     let text = pattern.value.as_str();
-    let parts = text.rsplit_once(':');
-    let (host, port) = parts.unwrap_or((text, ""));
-    let port_fits = port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0);
-    let labels = host.strip_prefix("*.").unwrap_or(host);
-    let host_fits = !labels.is_empty()
-        && labels.split('.').all(|label| {
-            !label.is_empty()
-                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-                && !label.starts_with('-')
-        });
-    if !port_fits || !host_fits {
-        let message = format!("{} is not `host:port`", quoted(text));
-        reader.error(
-            pattern.span,
-            message,
-            Some("write it like `example.org:443` or `*.example.org:*`"),
-        );
-    } else if !host.contains('.') && !services.contains(&host) {
+    if let Err(error) = Pattern::parse(text) {
+        reader.error(pattern.span, error.to_string(), Some(error.problem.hint()));
+        return;
+    }
+    let (host, _) = text.rsplit_once(':').unwrap_or((text, ""));
+    if !host.contains(['.', '[']) && !services.contains(&host) {
         let hint = if services.is_empty() {
             "the task has no services; write a host's whole name".to_owned()
         } else {

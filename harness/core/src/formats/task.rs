@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Folder;
+use super::artifacts;
 use super::file::{check_version, conclude, digest, file_text};
-use super::paths::{Want, container_path, folder_path, mapped};
+use super::paths::{Want, folder_path, mapped};
 use super::problem::{Parsed, Problem};
 use super::reader::Reader;
 use super::replies::replies;
@@ -67,7 +68,7 @@ impl Decoder<'_> {
         let mut context = ScoreContext {
             folder,
             sandbox: wire.sandbox.is_some(),
-            artifacts: wire.artifacts.as_ref().is_some_and(|at| !at.is_empty()),
+            artifacts: artifacts::is_there(wire.artifacts.as_ref()),
             rubrics: Vec::new(),
             matches: Vec::new(),
         };
@@ -85,12 +86,7 @@ impl Decoder<'_> {
         self.check_templates(wire, &samples, &limits, &tools, &context, reader);
         check_canary(wire, sandbox_spec.as_ref(), &samples, folder.files, reader);
         check_leaks(wire, sandbox_spec.as_ref(), &samples, folder.files, reader);
-        let artifacts: Vec<String> = wire
-            .artifacts
-            .iter()
-            .flat_map(|at| &at.value)
-            .filter_map(|at| container_path(&at.value, at.span, reader))
-            .collect();
+        let artifacts = artifacts::artifacts(wire.artifacts.as_ref(), reader);
         let human = human(wire.human.as_ref(), reader);
         let (score, threshold) = scorer?;
         Some(TaskSpec {

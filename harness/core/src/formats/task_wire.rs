@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::artifacts::ArtifactsWire;
 use super::reader::Reader;
 use super::samples::SamplesWire;
 use super::sandbox::Sandbox;
@@ -141,8 +142,8 @@ record! {
         oracle: optional OracleWire,
         /// What of the surface cannot be derived.
         surface: optional SurfaceWire,
-        /// Container paths that are kept and that a fresh scoring container gets.
-        artifacts: optional Vec<At<String>>,
+        /// What is kept of the sandbox, and what a fresh scoring container gets.
+        artifacts: optional ArtifactsWire,
     }
 }
 

@@ -8,7 +8,7 @@ use harness_core::outcome::Stage;
 use harness_core::ports::{BeforeExec, ExecRequest, ExecResult, ExecUser, PutFile, SandboxError};
 use harness_core::score::ScoreResult;
 use harness_core::scoring::{Part, combine, compare, parts, read_result};
-use harness_core::task::{CommandSpec, FileData, FileMap, IntermediateSpec, ScorePlace, TaskSpec};
+use harness_core::task::{CommandSpec, FileData, FileMap, IntermediateSpec, ScorePlace};
 use harness_core::units::Bytes;
 
 use super::setup::{SANDBOX_TIME, within};
@@ -18,8 +18,6 @@ use super::{Attempt, Break};
 const SUBMISSION: &str = "/score/submission.txt";
 /// Files up to this size travel inside the scoring command itself, which saves a round trip to the daemon.
 const IN_SCRIPT: usize = 256 << 10;
-/// The largest artifact that is kept.
-const ARTIFACT: Bytes = Bytes(16 << 20);
 /// The largest working folder that is kept when a scorer broke.
 const KEPT_STATE: Bytes = Bytes(64 << 20);
 const OUTPUT: usize = 16 << 10;
@@ -27,9 +25,8 @@ const OUTPUT: usize = 16 << 10;
 impl Attempt {
     /// Scores what was reached.
     pub(crate) async fn score(&mut self, submission: Option<&str>) -> Result<ScoreResult, Break> {
-        let task = Arc::clone(self.task());
         self.close_shell().await?;
-        self.keep_artifacts(&task).await?;
+        self.keep_artifacts().await?;
         self.score_kept(submission).await
     }
 
@@ -131,8 +128,9 @@ impl Attempt {
                 "the task has no sandbox".to_owned(),
             ));
         }
-        let mut files = self.artifacts.clone();
-        files.extend(self.score_files(&spec.files, submission));
+        let own = self.score_files(&spec.files, submission);
+        let mut files = self.artifacts_beside(&own)?;
+        files.extend(own);
         self.make_room().await?;
         self.start_sandbox(files, Stage::Score).await?;
         self.exec(Stage::Score, &self.scoring_request(spec)).await
@@ -161,55 +159,6 @@ impl Attempt {
             }),
         });
         files
-    }
-
-    /// Keeps the artifacts as they are when the agent is done; everything that could still change them is killed.
-    async fn keep_artifacts(&mut self, task: &TaskSpec) -> Result<(), Break> {
-        if task.artifacts.is_empty() {
-            return Ok(());
-        }
-        let held = Arc::clone(&self.held);
-        let guard = held.lock().await;
-        let Some(sandbox) = guard.as_deref() else {
-            return Ok(());
-        };
-        within(SANDBOX_TIME, "stop processes", sandbox.kill_all())
-            .await
-            .map_err(|error| Break::sandbox(Stage::Score, &error))?;
-        for path in &task.artifacts {
-            let content = match within(SANDBOX_TIME, "read a file", sandbox.read(path, ARTIFACT)).await {
-                Ok(content) => content,
-                Err(error @ SandboxError::File { .. }) => {
-                    self.journal.append(&AttemptEvent::Noted {
-                        text: format!("no artifact: {error}"),
-                    })?;
-                    continue;
-                }
-                Err(error) => return Err(Break::sandbox(Stage::Score, &error)),
-            };
-            if content.size > content.bytes.len() as u64 {
-                let text = format!(
-                    "the artifact {path} has {} bytes and was cut to {ARTIFACT}",
-                    content.size
-                );
-                self.journal.append(&AttemptEvent::Noted { text })?;
-            }
-            let blob = self.journal.put_blob(&content.bytes)?;
-            self.journal.append(&AttemptEvent::ArtifactKept {
-                path: path.clone(),
-                blob,
-                bytes: content.size,
-            })?;
-            let data = Arc::new(FileData {
-                bytes: content.bytes,
-                executable: false,
-            });
-            self.artifacts.push(PutFile {
-                path: path.clone(),
-                data,
-            });
-        }
-        Ok(())
     }
 
     /// Keeps the working folder when a scorer broke, so that it can be scored again.

@@ -108,6 +108,7 @@ async fn a_sandbox_made_ahead_has_the_files_of_its_sample_and_time_to_wait() {
         image: ImageSource::Named("img".to_owned()),
         command: Vec::new(),
         files,
+        env: std::collections::BTreeMap::new(),
         healthcheck: None,
     };
     let own = Arc::make_mut(&mut Arc::make_mut(&mut world.plan).tasks[0]);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use harness_core::capture::{Collector, Kind, Offer};
 use harness_core::ports::{
     CollectRequest, Collected, ExecEnding, ExecRequest, ExecResult, FileContent, FileProblem, ImageOrigin,
     KeepReason, KeptSandbox, Later, PreparedImage, PutFile, Sandbox, SandboxError, SandboxFact, SandboxInfo,
@@ -369,8 +370,28 @@ impl Sandbox for Fake {
         Box::pin(async move { (self.on_terminal)(request) })
     }
 
-    fn collect<'a>(&'a self, _: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
-        Box::pin(async { Ok(Collected::default()) })
+    fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
+        self.note("collect");
+        let mut collector = Collector::new(request);
+        for (path, bytes) in self.files.lock().unwrap().iter() {
+            // A file that begins so is a link.
+            let kind = if bytes.starts_with(b"-> ") {
+                Kind::Link
+            } else {
+                Kind::File
+            };
+            let (path, size) = (path.as_bytes(), bytes.len() as u64);
+            let offer = Offer {
+                path,
+                kind,
+                size,
+                readable: true,
+            };
+            if let Some(take) = collector.offer(&offer) {
+                collector.took(&take, bytes.clone(), size);
+            }
+        }
+        Box::pin(async { Ok(collector.finish()) })
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {

@@ -116,13 +116,14 @@ async fn score_files_come_in_after_everything_else_is_dead() {
                 (request.before, request.user),
                 (BeforeExec::KillAll, ExecUser::Root)
             );
-            assert_eq!(calls, ["kill_all"], "for the artifacts");
+            assert_eq!(calls, ["kill_all", "collect"], "for the artifacts");
         } else {
             assert_eq!(request.argv.last().unwrap(), "check");
             assert_eq!(
                 calls,
                 [
                     "kill_all",
+                    "collect",
                     "kill_all",
                     "write /score/key",
                     "write /score/submission.txt"
@@ -316,4 +317,99 @@ async fn a_scaffold_that_does_nothing_is_scored_too() {
     );
     assert_eq!(world.run().await, Ok(COMPLETE));
     assert_eq!(outcome(&world), Ok(0.0));
+}
+
+/// What was noted or kept of an attempt's artifacts, in order.
+fn of_artifacts(world: &World) -> Vec<String> {
+    let words = |event| match event {
+        AttemptEvent::ArtifactKept { path, bytes, blob } => {
+            let kept = world.store.blob(blob).unwrap().len();
+            Some(format!("kept {path} {kept} of {bytes}"))
+        }
+        AttemptEvent::Noted { text } => Some(text),
+        _ => None,
+    };
+    world.transcript(0, 1).into_iter().filter_map(words).collect()
+}
+
+/// A world in which the agent's one command leaves these files.
+fn leaving(body: &str, left: &'static [(&'static str, &'static [u8])], scorer: &'static str) -> World {
+    let provider = Provider::new(move |files, request| {
+        if request.argv.last().unwrap() == "work" {
+            files.extend(
+                left.iter()
+                    .map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())),
+            );
+            return prints("");
+        }
+        let names: Vec<_> = files.keys().cloned().collect();
+        assert_eq!(names.join(" "), scorer);
+        exits(0, "")
+    });
+    let body = format!("sandbox: {{image: img, network: none}}\ntools: [bash, submit]\n{body}");
+    let spec = task_with("a", 1, &body, &[("key", "key")]);
+    World::new(
+        "",
+        vec![spec],
+        turns(vec![bash("work"), submits("right")]),
+        provider,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn artifacts_are_kept_by_pattern_and_within_limits() {
+    let body = "artifacts: {paths: [/out/, /none], max_file: 4B, max_total: 10B, max_files: 3}\n\
+                score: {command: {run: check, where: fresh, read: exit}}\n";
+    let left: &[(&str, &[u8])] = &[
+        ("/out/a", b"aaaaaa"),
+        ("/out/b/c", b"cc"),
+        ("/out/link", b"-> /etc/passwd"),
+        ("/out/z", b"zz"),
+        ("/out/zz", b"z"),
+        ("/other", b"x"),
+    ];
+    let world = leaving(body, left, "/out/a /out/b/c /out/z /score/submission.txt");
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    assert_eq!(outcome(&world), Ok(1.0));
+    let expected = [
+        "no artifact: nothing was kept for /none",
+        "an artifact was left: /out/link: a symbolic link",
+        "an artifact was left: /out/zz: too many files",
+        "the artifact /out/a has 6 bytes and was cut to 4",
+        "kept /out/a 4 of 6",
+        "kept /out/b/c 2 of 2",
+        "kept /out/z 2 of 2",
+    ];
+    assert_eq!(of_artifacts(&world), expected);
+    assert_eq!(world.provider.seen().calls, ["kill_all", "collect"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_artifact_is_never_in_the_way_of_the_scorer() {
+    let body = "artifacts: [/score, /score/**]\n\
+                score: {command: {run: check, files: {/score/key: key}, where: fresh, read: exit}}\n";
+    let left: &[(&str, &[u8])] = &[("/score/key", b"mine"), ("/score/other", b"x")];
+    let world = leaving(body, left, "/score/key /score/other /score/submission.txt");
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    assert_eq!(outcome(&world), Ok(1.0));
+    let expected = [
+        "no artifact: nothing was kept for /score",
+        "kept /score/key 4 of 4",
+        "kept /score/other 1 of 1",
+        "the artifact /score/key is in the way of the scorer's files",
+    ];
+    assert_eq!(of_artifacts(&world), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn artifacts_are_kept_after_a_limit_whatever_it_counts() {
+    for on_limit in ["score", "fail"] {
+        let body = format!(
+            "artifacts: [/out/*]\nlimits: {{turns: 1}}\non_limit: {on_limit}\nscore: {{answer: {{match: exact}}}}\n"
+        );
+        let world = leaving(&body, &[("/out/a", b"a")], "");
+        assert_eq!(world.run().await, Ok(COMPLETE));
+        assert!(matches!(world.ending().outcome, Outcome::LimitReached { .. }));
+        assert_eq!(of_artifacts(&world), ["kept /out/a 1 of 1"], "{on_limit}");
+    }
 }
