@@ -16,6 +16,11 @@ mod gc;
 mod images;
 mod kill;
 mod output;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the provider still limits its calls by a fixed number")
+)]
+mod pace;
 mod provider;
 mod sandbox;
 mod scripts;
