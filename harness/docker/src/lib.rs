@@ -25,10 +25,6 @@ mod link;
 mod net;
 mod open_network;
 mod output;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the provider still limits its calls by a fixed number")
-)]
 mod pace;
 mod provider;
 mod removal;

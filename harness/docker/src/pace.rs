@@ -100,6 +100,7 @@ impl Pace {
     }
 
     /// Returns how many calls may be made at once now.
+    #[cfg(test)]
     pub(crate) fn width(&self) -> usize {
         self.state().width()
     }
@@ -177,6 +178,7 @@ fn health_of(error: &SandboxError) -> Health {
         | SandboxError::File { .. }
         | SandboxError::NoShell { .. }
         | SandboxError::UnknownUser { .. }
+        | SandboxError::Service { .. }
         | SandboxError::Breached { .. } => Health::Works,
     }
 }

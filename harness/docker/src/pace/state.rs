@@ -83,6 +83,7 @@ impl State {
         self.paused + present.unwrap_or_default()
     }
 
+    #[cfg(test)]
     pub(super) fn width(&self) -> usize {
         self.width
     }

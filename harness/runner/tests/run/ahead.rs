@@ -1,6 +1,5 @@
 //! Sandboxes that are started before their attempts, and what is left of sandboxes at the end.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,7 +103,6 @@ async fn a_sandbox_made_ahead_has_the_files_of_its_sample_and_time_to_wait() {
     let spec = task_with("a", 2, &body, &[("x.txt", "x"), ("db/init.sql", "create")]);
     let mut world = World::new(suite, vec![spec], client, provider);
     let service = |files: FileMap| ServiceSpec {
-        env: BTreeMap::new(),
         image: ImageSource::Named("img".to_owned()),
         command: Vec::new(),
         files,
