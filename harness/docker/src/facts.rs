@@ -13,6 +13,7 @@ use tar::EntryType;
 use crate::config::{self, DiskQuota};
 use crate::errors::About;
 use crate::files::Workdir;
+use crate::pace::Lifecycle;
 use crate::provider::{DockerProvider, Shared};
 use crate::tarball::{self, Owner};
 
@@ -98,7 +99,17 @@ impl Shared {
     /// Makes a container that never runs and looks at what the image holds. Another process may sweep it away
     /// meanwhile, since it belongs to no run; then it is made again.
     async fn look_into(&self, image: &PreparedImage, spec: &SandboxSpec) -> Result<ImageFacts, SandboxError> {
-        let _slot = self.slot().await;
+        let permit = self.pace.admit().await?;
+        let looked = self.look_into_now(image, spec).await;
+        permit.done(Lifecycle::Other, &looked);
+        looked
+    }
+
+    async fn look_into_now(
+        &self,
+        image: &PreparedImage,
+        spec: &SandboxSpec,
+    ) -> Result<ImageFacts, SandboxError> {
         let mut tries = 3;
         loop {
             tries -= 1;

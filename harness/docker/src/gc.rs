@@ -122,8 +122,7 @@ impl DockerProvider {
         for found in self.leftovers(scope).await? {
             match found.kind {
                 LeftoverKind::Container => {
-                    let _slot = self.shared.slot().await;
-                    self.shared.remove_container(&found.id).await?;
+                    self.shared.remove_in_turn(&found.id).await?;
                     swept.containers += 1;
                 }
                 LeftoverKind::Network => {

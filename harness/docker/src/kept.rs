@@ -136,8 +136,7 @@ impl DockerProvider {
 
     /// Removes a kept sandbox.
     pub async fn remove_kept(&self, kept: &KeptContainer) -> Result<(), SandboxError> {
-        let _slot = self.shared.slot().await;
-        self.shared.remove_container(&kept.id).await
+        self.shared.remove_in_turn(&kept.id).await
     }
 }
 

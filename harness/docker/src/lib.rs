@@ -25,6 +25,7 @@ mod link;
 mod net;
 mod open_network;
 mod output;
+mod pace;
 mod provider;
 mod removal;
 mod sandbox;

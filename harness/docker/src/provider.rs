@@ -17,7 +17,7 @@ use harness_core::ports::{
 use harness_core::sandbox::{NetworkPolicy, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::Timestamp;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, ContainerPlan, DiskQuota, First, RootPowers};
@@ -27,6 +27,7 @@ use crate::facts::{FactsKey, ImageFacts};
 use crate::files::{self, Target, Workdir};
 use crate::helper::{self, HelperProgram};
 use crate::link::{Attached, Broken, Link};
+use crate::pace::{Lifecycle, Pace};
 use crate::removal::Removals;
 use crate::sandbox::DockerSandbox;
 use crate::scripts;
@@ -56,7 +57,7 @@ pub(crate) struct Shared {
     cpus: f64,
     boot: String,
     owner: String,
-    slots: Semaphore,
+    pub(crate) pace: Pace,
     counter: AtomicU64,
     events: JoinHandle<()>,
     helper: Result<HelperProgram, String>,
@@ -82,7 +83,7 @@ impl DockerProvider {
         let owner = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
         let switchboard = Arc::new(Switchboard::default());
         let listener = events::listen_forever(docker.clone(), owner.clone(), Arc::clone(&switchboard));
-        let slots = Semaphore::new(settings.lifecycle_slots.max(1));
+        let pace = Pace::new(settings.lifecycle_slots);
         let removals = Removals::new(settings.lifecycle_slots);
         let helper = HelperProgram::of(&settings.helper, info.architecture.as_deref());
         Ok(Self {
@@ -98,7 +99,7 @@ impl DockerProvider {
                 cpus: info.ncpu.map_or(f64::INFINITY, |count| count as f64),
                 boot,
                 owner,
-                slots,
+                pace,
                 counter: AtomicU64::new(0),
                 events: tokio::spawn(listener),
                 helper,
@@ -158,18 +159,11 @@ impl DockerProvider {
         let (shared, request) = (&self.shared, wanted.request);
         shared.helper_provided(program, &request.image.id).await?;
         let first = First::Helper(program, wanted.hosts);
-        let slot = shared.slot().await;
-        let id = self.create(wanted, facts, first).await?;
-        let ear = shared.switchboard.listen(&id);
-        let started = self.greet(&id, facts, request).await;
-        drop(slot);
-        let link = match started {
-            Ok(link) => Arc::new(link),
-            Err(refused) => {
-                shared.remove_container(&id).await?;
-                return Err(refused);
-            }
-        };
+        let permit = shared.pace.admit().await?;
+        let begun = self.create_and_greet(wanted, facts, first).await;
+        permit.done(Lifecycle::Start, &about_the_daemon(&begun));
+        let (id, ear, link) = begun?;
+        let link = Arc::new(link);
         let mut sandbox = self.sandbox(request, facts.clone(), id, ear);
         sandbox.link = Some(link);
         if let Some(link) = &sandbox.link
@@ -179,6 +173,24 @@ impl DockerProvider {
             return Err(error.into());
         }
         Ok(sandbox)
+    }
+
+    async fn create_and_greet(
+        &self,
+        wanted: &Wanted<'_>,
+        facts: &ImageFacts,
+        first: First<'_>,
+    ) -> Result<(String, Ear, Link), Refused> {
+        let shared = &self.shared;
+        let id = self.create(wanted, facts, first).await?;
+        let ear = shared.switchboard.listen(&id);
+        match self.greet(&id, facts, wanted.request).await {
+            Ok(link) => Ok((id, ear, link)),
+            Err(refused) => {
+                shared.remove_container(&id).await?;
+                Err(refused)
+            }
+        }
     }
 
     /// Starts a created container and waits for its helper.
@@ -223,15 +235,27 @@ impl DockerProvider {
         let (shared, request) = (&self.shared, wanted.request);
         let fresh = Target::Fresh(facts.workdir);
         let archive = files::pack(&request.files, &request.spec.workdir, facts.owner, fresh)?;
-        let slot = shared.slot().await;
+        let permit = shared.pace.admit().await?;
+        let begun = self.create_and_fill(wanted, facts, archive).await;
+        permit.done(Lifecycle::Start, &begun);
+        let (id, ear) = begun?;
+        Ok(self.sandbox(request, facts.clone(), id, ear))
+    }
+
+    async fn create_and_fill(
+        &self,
+        wanted: &Wanted<'_>,
+        facts: &ImageFacts,
+        archive: Option<Vec<u8>>,
+    ) -> Result<(String, Ear), SandboxError> {
+        let shared = &self.shared;
         let id = self.create(wanted, facts, First::Keeper).await?;
         let ear = shared.switchboard.listen(&id);
         if let Err(error) = self.fill_and_start(&id, archive).await {
             shared.remove_container(&id).await?;
             return Err(error);
         }
-        drop(slot);
-        Ok(self.sandbox(request, facts.clone(), id, ear))
+        Ok((id, ear))
     }
 
     async fn create(
@@ -320,6 +344,14 @@ enum Refused {
     Sandbox(SandboxError),
 }
 
+/// Returns what a start says about the daemon; that the helper does not run is not its doing.
+fn about_the_daemon<T>(begun: &Result<T, Refused>) -> Result<(), SandboxError> {
+    match begun {
+        Ok(_) | Err(Refused::Helper(_)) => Ok(()),
+        Err(Refused::Sandbox(error)) => Err(error.clone()),
+    }
+}
+
 impl From<SandboxError> for Refused {
     fn from(error: SandboxError) -> Self {
         Self::Sandbox(error)
@@ -327,11 +359,6 @@ impl From<SandboxError> for Refused {
 }
 
 impl Shared {
-    /// Waits until another container may be created, started or removed.
-    pub(crate) async fn slot(&self) -> Option<SemaphorePermit<'_>> {
-        self.slots.acquire().await.ok()
-    }
-
     /// Returns what a failed call means.
     pub(crate) fn error(&self, error: &Error, operation: &str, about: About<'_>) -> SandboxError {
         meaning(&Failure::from(error), operation, about, &self.address)

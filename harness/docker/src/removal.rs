@@ -4,9 +4,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use harness_core::ports::SandboxError;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::pace::Lifecycle;
 use crate::provider::Shared;
 
 /// What is being removed.
@@ -37,10 +39,7 @@ impl Shared {
         let shared = Arc::clone(self);
         removals.tracker.spawn(async move {
             for container in containers {
-                let slot = shared.slot().await;
-                let removed = shared.remove_container(&container).await;
-                drop(slot);
-                if let Err(error) = removed {
+                if let Err(error) = shared.remove_in_turn(&container).await {
                     shared.removals.fail(format!("{container}: {error}"));
                 }
             }
@@ -55,6 +54,16 @@ impl Shared {
         removals.tracker.wait().await;
         removals.tracker.reopen();
         std::mem::take(&mut removals.failed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Shared {
+    /// Removes a container when its turn has come.
+    pub(crate) async fn remove_in_turn(&self, container: &str) -> Result<(), SandboxError> {
+        let permit = self.pace.admit().await?;
+        let removed = self.remove_container(container).await;
+        permit.done(Lifecycle::Other, &removed);
+        removed
     }
 }
 

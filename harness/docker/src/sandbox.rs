@@ -43,7 +43,9 @@ pub(crate) struct DockerSandbox {
     /// How many kills for lack of memory were told as the ending of a command.
     pub(crate) explained_ooms: AtomicU64,
     pub(crate) notes: Mutex<Vec<String>>,
+    /// Whether nobody has to remove it any more.
     pub(crate) stopped: AtomicBool,
+    pub(crate) removed: AtomicBool,
     /// The stream to the helper; without one every command is a call of the daemon.
     pub(crate) link: Option<Arc<Link>>,
     /// Variables of every command besides what the container has.
@@ -74,6 +76,7 @@ impl DockerSandbox {
             explained_ooms: AtomicU64::new(0),
             notes: Mutex::default(),
             stopped: true.into(),
+            removed: false.into(),
             link: None,
             extra_env: Vec::new(),
             services: Vec::new(),
@@ -91,6 +94,9 @@ impl DockerSandbox {
     /// Returns the stream to the helper; without one, commands are calls of the daemon. A stream that was lost while
     /// the sandbox lives on (the daemon's connection broke) is done without.
     pub(crate) async fn helper(&self) -> Result<Option<&Arc<Link>>, SandboxError> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(Broken::Ended("it was removed".to_owned()).into());
+        }
         let Some(link) = &self.link else {
             return Ok(None);
         };
@@ -164,6 +170,7 @@ impl DockerSandbox {
     /// Begins to remove the containers, unless they are kept.
     pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
         if !self.stopped.swap(true, Ordering::AcqRel) {
+            self.removed.store(true, Ordering::Release);
             self.end_connections().await;
             self.shared.remove_later(self.containers()).await;
         }

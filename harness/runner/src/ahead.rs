@@ -8,18 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness_core::ids::AttemptId;
-use harness_core::ports::{Sandbox, SandboxError};
+use harness_core::ports::{Sandbox, SandboxError, SandboxProvider};
 use harness_core::schedule::TrialIndex;
+use harness_core::text::Capped;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::attempt::TEARDOWN;
 use crate::context::RunContext;
 use crate::link::Told;
 use crate::starting::{Starting, discard, first_files, provider, request, start};
 
 /// How long a sandbox may wait for its attempt: its expiry counts that in. An older one is not used.
 const SLACK: Duration = Duration::from_hours(24);
+
+/// How many sandboxes that could not be removed are named.
+const LEFT: usize = 50;
 
 /// The sandboxes whose attempts have not started, and those that are being removed since theirs do not come.
 #[derive(Default)]
@@ -87,20 +92,56 @@ impl Ahead {
         known && self.waiting.remove(&trial).is_some()
     }
 
-    /// Removes every sandbox that is left, and waits for those that are being removed. Returns what could not be.
-    pub(crate) async fn settle(&mut self) -> Vec<String> {
+    /// Waits until every sandbox of the run is really gone, but not for ever, and not after a person asked once more.
+    /// Returns what is left, in words.
+    pub(crate) async fn settle(
+        &mut self,
+        provider: Option<Arc<dyn SandboxProvider>>,
+        stop: impl Future<Output = ()>,
+    ) -> Vec<String> {
+        let mut left = Vec::new();
+        let settled = async {
+            self.discard_all(&mut left).await;
+            if let Some(provider) = provider {
+                left.extend(provider.settle().await);
+            }
+        };
+        let cut = tokio::select! {
+            settled = tokio::time::timeout(TEARDOWN, settled) => settled.err().map(|_| "within a minute"),
+            () = stop => Some("before a person asked once more to stop"),
+        };
+        left.extend(cut.map(|when| format!("it is not sure that every sandbox was removed {when}")));
+        for note in &left {
+            tracing::warn!("{note}");
+        }
+        shortened(left)
+    }
+
+    /// Removes every sandbox that is left, and waits for those that are being removed.
+    async fn discard_all(&mut self, left: &mut Vec<String>) {
         while let Some((_, waiting)) = self.waiting.pop_first() {
             self.dropped.spawn(discard(waiting.starting));
         }
-        let mut left = Vec::new();
         while let Some(dropped) = self.dropped.join_next().await {
             match dropped {
                 Ok(note) => left.extend(note),
                 Err(error) => left.push(format!("a sandbox was not removed: {error}")),
             }
         }
-        left
     }
+}
+
+/// Cuts what is logged of sandboxes that are left to what people read.
+fn shortened(mut left: Vec<String>) -> Vec<String> {
+    let more = left.len().saturating_sub(LEFT);
+    left.truncate(LEFT);
+    for note in &mut left {
+        *note = Capped::new(note, 500).text;
+    }
+    if more > 0 {
+        left.push(format!("and {more} more"));
+    }
+    left
 }
 
 async fn started(

@@ -14,7 +14,6 @@ use harness_core::ids::AttemptId;
 use harness_core::outcome::CancelledBy;
 use harness_core::ports::{Later, SandboxError, StoreError};
 use harness_core::schedule::{Command, Finish, Input, Scheduler, TrialIndex};
-use harness_core::text::Capped;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -29,9 +28,6 @@ use crate::progress::{PhaseProgress, Progress, trials_of};
 
 /// How often the view of a running run is made anew.
 const VIEW: Duration = Duration::from_millis(100);
-
-/// How many sandboxes that could not be removed are named.
-const LEFT: usize = 50;
 
 /// How a process ended its run.
 #[derive(Clone, Debug, PartialEq)]
@@ -233,29 +229,9 @@ impl Dispatcher {
         self.settle_sandboxes(interrupts).await;
     }
 
-    /// Waits until every sandbox is really gone, but not for ever, and not if a person asks once more. Returns what is
-    /// left, in words.
     async fn settle_sandboxes(&mut self, interrupts: &mut mpsc::UnboundedReceiver<()>) -> Vec<String> {
         let provider = self.context.sandboxes.clone();
-        let mut left = Vec::new();
-        let settled = async {
-            left.extend(self.ahead.settle().await);
-            if let Some(provider) = provider {
-                left.extend(provider.settle().await);
-            }
-        };
-        let cut = tokio::select! {
-            settled = tokio::time::timeout(TEARDOWN, settled) => {
-                settled.err().map(|_| "within a minute")
-            }
-            () = interrupted(interrupts) => Some("before a person asked once more to stop"),
-        };
-        let cut = cut.map(|when| format!("it is not sure that every sandbox was removed {when}"));
-        left.extend(cut);
-        for note in &left {
-            tracing::warn!("{note}");
-        }
-        shortened(left)
+        self.ahead.settle(provider, interrupted(interrupts)).await
     }
 
     /// The driver of an attempt died without a report. It is void, like one whose driver says so itself.
@@ -469,19 +445,6 @@ impl Dispatcher {
         self.progress.preparing = None;
         let _ = self.view.send(self.progress.clone());
     }
-}
-
-/// Cuts what is logged of sandboxes that are left to what people read.
-fn shortened(mut left: Vec<String>) -> Vec<String> {
-    let more = left.len().saturating_sub(LEFT);
-    left.truncate(LEFT);
-    for note in &mut left {
-        *note = Capped::new(note, 500).text;
-    }
-    if more > 0 {
-        left.push(format!("and {more} more"));
-    }
-    left
 }
 
 async fn sleep_until(wake: Option<Instant>) {

@@ -2,10 +2,6 @@
 //!
 //! Owns: the connections of one stream, the proxy to the outside, and the network between a task's containers.
 //! Must not: know the frames' bytes or the daemon, or trust anything that comes out of a sandbox.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "sandboxes are wired to it next")
-)]
 
 mod attempt;
 mod connection;

@@ -96,6 +96,13 @@ impl Net {
     /// # Errors
     /// A [`Breach`] if the message makes no sense; the stream is not to be trusted any more.
     pub(crate) fn take(&self, message: FromGuest) -> Result<(), Breach> {
+        match self.apply(message) {
+            Err(_) if self.is_closed() => Ok(()),
+            taken => taken,
+        }
+    }
+
+    fn apply(&self, message: FromGuest) -> Result<(), Breach> {
         match message {
             FromGuest::Accepted { conn, listener } => self.accepted(conn, listener),
             FromGuest::Dialled { conn } => self.shared.told(conn, |flow| flow.arrive().map(|()| None)),
@@ -170,22 +177,33 @@ impl Net {
         self.shared.ports.clone()
     }
 
-    /// Returns whether the stream is gone.
+    /// Returns whether it was closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.lock().ports.is_none()
     }
 
-    /// The stream is gone: all connections break and all listeners end.
+    /// All connections break and all listeners end, since the stream is gone or the sandbox is done with. If the
+    /// helper still lives, it is told; what it says from now on is thrown away.
     pub(crate) fn close(&self) {
         let mut state = self.shared.lock();
         state.ports = None;
+        for (conn, flow) in &mut state.flows {
+            match flow.stage() {
+                Stage::Dialling | Stage::Open | Stage::Lingering(_) => {
+                    self.shared.send(ToGuest::NetReset { conn: *conn });
+                }
+                Stage::Closing | Stage::Over => {}
+            }
+        }
         state.flows.retain(|_, flow| flow.held());
         for flow in state.flows.values_mut() {
             flow.finish();
         }
         let listeners = std::mem::take(&mut state.listeners);
         drop(state);
-        drop(listeners);
+        for (number, _) in listeners.into_iter().filter(|(_, queue)| queue.is_some()) {
+            self.shared.send(ToGuest::Unlisten { id: number });
+        }
     }
 
     fn begin_dial(&self, port: u16) -> io::Result<Connection> {

@@ -131,8 +131,8 @@ async fn the_agents_processes_have_no_capabilities_and_no_network() {
         assert_eq!(ask(&*sandbox, sh(status)).await, expected);
         let names = ask(&*sandbox, sh("hostname; grep -c localhost /etc/hosts; cat /etc/resolv.conf")).await;
         assert_eq!(names, "sandbox\n2");
-        // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, KILL 5.
-        let bits = (1 << 0) | (1 << 1) | (1 << 3) | (1 << 5);
+        // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, KILL 5, SETGID 6, SETUID 7.
+        let bits = [0, 1, 3, 5, 6, 7].iter().fold(0, |bits, bit| bits | 1 << bit);
         let of_root = ask(&*sandbox, root("grep CapEff /proc/self/status")).await;
         assert_eq!(of_root, format!("CapEff:\t{bits:016x}"));
         let limits = ask(&*sandbox, sh("ulimit -c; ulimit -f; ls /var/run/docker.sock /run/docker.sock 2>/dev/null | wc -l")).await;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use harness_core::ports::{ImageOrigin, SandboxError, SandboxProvider};
-use harness_core::sandbox::{ImageSource, NetworkPolicy, Runtime};
+use harness_core::sandbox::ImageSource;
 use harness_core::task::FileData;
-use harness_docker::{BASE_IMAGES, DockerSettings};
+use harness_docker::{BASE_IMAGES, DockerSettings, Helper};
 use pretty_assertions::assert_eq;
 
 use crate::support::{Bench, ask, busybox, sh, unique_run};
@@ -181,8 +181,21 @@ async fn an_image_without_a_shell_is_told() {
     spec.image = ImageSource::Named(name.clone());
     spec.user = "0".to_owned();
     let request = bench.request(spec, Vec::new()).await;
-    let error = bench.provider.start(&request).await.err().unwrap();
+    let plain = DockerSettings {
+        helper: Helper::Never,
+        ..DockerSettings::default()
+    };
+    let plain = crate::support::provider_with(plain).await.unwrap();
+    let at_start = plain.start(&request).await.err().unwrap();
+    // The helper needs no shell, but whoever runs a command does.
+    let sandbox = bench.provider.start(&request).await.unwrap();
+    let later = sandbox.exec(&sh("true")).await.unwrap_err();
+    sandbox.stop().await.unwrap();
     bench.close().await;
     crate::support::remove_image(&name).await;
-    assert_eq!(error.name(), "no_shell", "{error}");
+    assert_eq!(
+        [at_start.name(), later.name()],
+        ["no_shell"; 2],
+        "{at_start} {later}"
+    );
 }

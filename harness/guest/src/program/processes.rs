@@ -55,6 +55,7 @@ impl Guest {
             }
             Err(problem) => self.fail(id, problem),
         }
+        self.reap();
     }
 
     /// Says that a request could not be done.

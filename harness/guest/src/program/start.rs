@@ -8,6 +8,7 @@ use super::identity::Own;
 use super::problem::{of_errno, problem, shortened};
 use super::trampoline::{self, Plan};
 use harness_guest::{Exec, MARKER, Problem, ProblemKind, WindowSize};
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::OpenptFlags;
@@ -79,7 +80,18 @@ fn with_pipes(command: &mut Command, exec: &Exec) -> std::io::Result<Child> {
         .stdin(if exec.stdin { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    with_environment(command, exec).spawn()
+    spawn_unblocked(with_environment(command, exec))
+}
+
+/// Starts a program that can be sent every signal: it inherits what is blocked here, and a shell whose SIGCHLD is
+/// blocked waits for its children for ever. What ends meanwhile goes untold, so whoever calls this reaps afterwards.
+fn spawn_unblocked(command: &mut Command) -> std::io::Result<Child> {
+    let mut before = SigSet::empty();
+    let nothing = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&nothing), Some(&mut before))?;
+    let child = command.spawn();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    child
 }
 
 fn with_environment<'a>(command: &'a mut Command, exec: &Exec) -> &'a mut Command {
@@ -108,9 +120,7 @@ fn spawn_in_terminal(exec: &Exec, size: WindowSize) -> Result<Spawned, Problem> 
         .stdout(stdout)
         .stderr(stderr)
         .env("TERM", TERM);
-    let child = with_environment(&mut command, exec)
-        .spawn()
-        .map_err(|error| of_jump(&error))?;
+    let child = spawn_unblocked(with_environment(&mut command, exec)).map_err(|error| of_jump(&error))?;
     let input = main.try_clone().map_err(|error| of_jump(&error))?;
     rustix::io::ioctl_fionbio(&main, true).map_err(broken)?;
     Ok(Spawned {

@@ -56,8 +56,8 @@ fn drop_inheritable_capabilities() {
     }
 }
 
-/// Children's ends are read from a descriptor. The signal of a file that has become too large must not end the helper;
-/// children get a fresh mask.
+/// Children's ends are read from a descriptor. The signal of a file that has become too large must not end the helper.
+/// Children are started with nothing blocked.
 fn signals() -> Option<SignalFd> {
     let mut ends = SigSet::empty();
     ends.add(Signal::SIGCHLD);

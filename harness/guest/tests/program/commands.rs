@@ -236,3 +236,11 @@ fn the_program_stays_when_the_host_says_no_more() {
     assert!(ticks() - before < 10, "it spins");
     driver.listens = false;
 }
+
+/// Some shells wait for their children by a signal, for ever if that is blocked where they start.
+#[test]
+fn nothing_is_blocked_for_a_command() {
+    let mut driver = Driver::start();
+    let blocked = driver.run(sh(1, "grep SigBlk /proc/self/status | tr -d '\\t\\n'"));
+    assert_eq!(blocked, seen("SigBlk:0000000000000000", "", 0));
+}

@@ -20,7 +20,7 @@ const TRIALS: usize = 200;
 const QUICK_TRIALS: usize = 48;
 const ROUNDS: usize = 2;
 /// Trials of a measurement that only looks for the best number at once.
-const PROBES: usize = 24;
+const PROBES: usize = 16;
 /// Sandboxes at once where attempts wait for theirs.
 const WAITING: usize = 4;
 /// Nobody knows beforehand which number of containers at once suits a machine best.

@@ -70,8 +70,7 @@ exec "$crun" "$@"
 const RUNSC: &str = r#"#!/bin/sh
 # Written by `cargo xtask runtimes`.
 # Sandboxes have no network of the daemon's, and runsc does not start with one inside a namespace of the daemon's making.
-# It does not start under every host's cgroups either; without them, limits of processors, memory and processes are not enforced.
-exec @PROGRAM@ --network=none --ignore-cgroups "$@"
+exec @PROGRAM@ --network=none "$@"
 "#;
 
 /// Returns text as one word of a shell.
@@ -112,10 +111,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = program(folder.path());
         let runsc = Wrapper::Runsc.text(&program);
-        assert_eq!(
-            words(folder.path(), &runsc),
-            "[--network=none][--ignore-cgroups][create][a b][]"
-        );
+        assert_eq!(words(folder.path(), &runsc), "[--network=none][create][a b][]");
         let program = quoted(&program.to_string_lossy());
         let unified = folder.path().join("unified");
         let crun = crun(&program, &unified.to_string_lossy());

@@ -479,7 +479,25 @@ async fn everything_breaks_when_the_stream_is_gone() {
         net.dial(80).await.err().map(|e| e.kind()),
         Some(ErrorKind::NotConnected)
     );
-    all(&mut sent);
+    let dial = ToGuest::Dial { conn: 1, port: 80 };
+    let (reset, unlisten) = (ToGuest::NetReset { conn: 1 }, ToGuest::Unlisten { id: 2 });
+    assert_eq!(
+        all(&mut sent),
+        [dial, reset, unlisten],
+        "the helper may still live"
+    );
+    let (conn, listener_number) = (ACCEPTED | 1, 2);
+    for late in [
+        data(1, 1),
+        FromGuest::NetReset { conn: 1 },
+        FromGuest::Accepted {
+            conn,
+            listener: listener_number,
+        },
+        FromGuest::Ports { ports: vec![] },
+    ] {
+        take(&net, late);
+    }
     drop((connection, listener));
     assert_eq!(all(&mut sent), []);
 }
