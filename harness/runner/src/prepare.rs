@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness_core::event::RunEvent;
 use harness_core::plan::Plan;
 use harness_core::ports::PreparedImage;
+use harness_core::sandbox::ImageSource;
 use harness_core::schedule::{ModelLimits, Schedule, TrialNeeds};
 
 use crate::context::RunInput;
@@ -28,9 +29,15 @@ pub(crate) async fn prepare_images(input: &RunInput) -> Result<BTreeMap<usize, P
     for at in needed {
         let task = &input.plan.tasks[at];
         let Some(spec) = &task.sandbox else { continue };
-        let built = matches!(spec.image, harness_core::sandbox::ImageSource::Build { .. });
+        let services = spec.services.iter();
+        let sources: Vec<_> = services
+            .map(|(name, service)| (name.clone(), service.image.clone()))
+            .collect();
+        let built = std::iter::once(&spec.image)
+            .chain(sources.iter().map(|(_, source)| source))
+            .any(|source| matches!(source, ImageSource::Build { .. }));
         let key = (
-            spec.image.clone(),
+            (spec.image.clone(), sources),
             spec.runtime,
             spec.user.clone(),
             built.then_some(task.digest),
@@ -49,8 +56,8 @@ pub(crate) async fn prepare_images(input: &RunInput) -> Result<BTreeMap<usize, P
                     source,
                 })?;
             let asked = match &spec.image {
-                harness_core::sandbox::ImageSource::Named(name) => name.clone(),
-                harness_core::sandbox::ImageSource::Build { context, .. } => format!("{}/{context}", task.id),
+                ImageSource::Named(name) => name.clone(),
+                ImageSource::Build { context, .. } => format!("{}/{context}", task.id),
             };
             input.store.append(
                 input.clock.now(),

@@ -289,3 +289,26 @@ async fn every_end_of_a_run_waits_for_removals_in_the_background() {
     assert!(matches!(within(run(input)).await, Err(RunStop::Store(_))));
     assert_eq!(world.provider.seen().settled, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn tasks_of_one_image_have_the_images_of_their_own_services() {
+    let body = |services: &str| {
+        let score = "tools: [bash, submit]\nscore: {answer: {match: exact}}\n";
+        format!("sandbox: {{image: img, services: {services}}}\n{score}")
+    };
+    let tasks = [
+        ("a", "{web: {image: img}}"),
+        ("b", "{db: {image: img}, mq: {image: mq}}"),
+        ("c", "{}"),
+    ];
+    let tasks = tasks.map(|(id, services)| task(id, 1, &body(services)));
+    let provider = starting(|_, request| {
+        let asked: Vec<&String> = request.spec.services.keys().collect();
+        let prepared: Vec<&String> = request.image.services.keys().collect();
+        assert_eq!(asked, prepared);
+        (700, None)
+    });
+    let world = World::new("", tasks.into(), model(|_| now(submits("right"))), provider);
+    world.run().await.unwrap();
+    assert_eq!(world.provider.seen().started, 3);
+}

@@ -199,14 +199,22 @@ impl SandboxProvider for Provider {
     ) -> Later<'a, Result<PreparedImage, SandboxError>> {
         Box::pin(async move {
             sleep(self.image_takes).await;
-            let ImageSource::Named(name) = &spec.image else {
-                panic!("tests build no images")
+            let image = |source: &ImageSource| {
+                let ImageSource::Named(name) = source else {
+                    panic!("tests build no images")
+                };
+                PreparedImage {
+                    name: name.clone(),
+                    id: "sha256:0".to_owned(),
+                    origin: ImageOrigin::Present,
+                    services: BTreeMap::new(),
+                }
             };
+            let services = spec.services.iter();
+            let services = services.map(|(name, service)| (name.clone(), image(&service.image)));
             Ok(PreparedImage {
-                name: name.clone(),
-                id: "sha256:0".to_owned(),
-                origin: ImageOrigin::Present,
-                services: BTreeMap::new(),
+                services: services.collect(),
+                ..image(&spec.image)
             })
         })
     }
