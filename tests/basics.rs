@@ -349,7 +349,7 @@ fn completions_know_every_command() {
     let context = Context::new();
     for shell in ["bash", "zsh", "fish"] {
         let text = context.good(&format!("completions {shell}"));
-        for command in ["run", "check", "status", "transcript", "rescore", "gc"] {
+        for command in ["run", "check", "status", "transcript", "rescore", "shell", "gc"] {
             assert!(text.contains(command), "{shell}: {command}");
         }
     }
@@ -378,6 +378,7 @@ fn version_and_help() {
       report       Rebuild the derived files of runs from their logs
       transcript   Show the transcript of a trial
       rescore      Score again from what is stored, for instance after a scorer was repaired
+      shell        Open a shell in the sandbox of a trial: the kept one, or a fresh one like it
       images       Make or list the base images
       gc           Remove containers, networks and volumes that crashed runs left behind
       schema       Print the JSON Schema of a file format, for editors
@@ -402,15 +403,18 @@ fn version_and_help() {
       <SUITE|TASK>...  A suite file, or folders of tasks
 
     Options:
-          --model <MODEL>        A model to evaluate, in place of the suite's (PROVIDER/NAME, or a name from models.yaml)
-          --scaffold <SCAFFOLD>  A scaffold, in place of the suite's
-          --epochs <N>           How often each sample is tried
-          --limit <N>            At most so many samples of each task
-          --results <DIR>        The folder of all runs [default: results]
-          --json                 Print the results as JSON
-          --dry-run              Print the plan, its surface levels, effective limits and greatest possible cost, and run nothing
-          --new                  Start a new run even if there is an unfinished one of this plan
-      -h, --help                 Print help
+          --model <MODEL>         A model to evaluate, in place of the suite's (PROVIDER/NAME, or a name from models.yaml)
+          --scaffold <SCAFFOLD>   A scaffold, in place of the suite's
+          --epochs <N>            How often each sample is tried
+          --limit <N>             At most so many samples of each task
+          --runtime <RUNTIME>     The container runtime of all sandboxes, in place of the suite's and the tasks' [possible values: runc, crun, runsc]
+          --allow-open-network    Let tasks with `network: open` run; their sandboxes reach everything that this machine reaches
+          --results <DIR>         The folder of all runs [default: results]
+          --json                  Print the results as JSON
+          --dry-run               Print the plan, its surface levels, effective limits and greatest possible cost, and run nothing
+          --keep-sandbox <WHICH>  Keep the sandboxes of these attempts for a look into them with `harness shell` [possible values: failed, all]
+          --new                   Start a new run even if there is an unfinished one of this plan
+      -h, --help                  Print help
 
     Examples:
       harness run tasks/suites/demo.yaml
@@ -419,7 +423,7 @@ fn version_and_help() {
 
     Interrupt once to stop in order and keep a run that can be continued; twice to stop at once.
     ");
-    for command in ["check", "report", "transcript", "images"] {
+    for command in ["check", "report", "transcript", "shell", "images"] {
         let help = context.good(&format!("{command} --help"));
         assert!(help.contains("Example"), "{command}: {help}");
     }
@@ -438,6 +442,7 @@ fn version_and_help() {
       report       Rebuild the derived files of runs from their logs
       transcript   Show the transcript of a trial
       rescore      Score again from what is stored, for instance after a scorer was repaired
+      shell        Open a shell in the sandbox of a trial: the kept one, or a fresh one like it
       images       Make or list the base images
       gc           Remove containers, networks and volumes that crashed runs left behind
       schema       Print the JSON Schema of a file format, for editors

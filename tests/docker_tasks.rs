@@ -366,3 +366,106 @@ fn a_repaired_scorer_scores_again() {
     );
     assert_eq!(daemon.leftovers(&run), (0, 0, 0));
 }
+
+#[test]
+fn kept_sandboxes_are_looked_into_and_removed_on_request() {
+    let Some(daemon) = daemon() else { return };
+    let context = Context::with(&daemon);
+    let sandbox = "  setup: [\"echo secret > /etc/note\"]\n  files: {/home/agent/in.txt: in.txt}\n";
+    context
+        .write(
+            "tasks/boxed/task.yaml",
+            &busybox_task("boxed", sandbox, FILE_SCORE),
+        )
+        .write("tasks/boxed/in.txt", "done\n")
+        .write("tasks/boxed/solution.sh", "echo wrong > result\n");
+    let tasks = "run tasks/boxed --scaffold oracle --keep-sandbox failed";
+    context.run(tasks).expect(0);
+    let run = context.run_name();
+    let look = |args: &[&str]| {
+        let args = ["shell", &run, "boxed/a"].into_iter().chain(args.iter().copied());
+        context.shot(context.command(args).output().unwrap())
+    };
+    let kept = look(&["--command", "id -un; cat result; exit 7"]).expect(7);
+    assert_eq!(kept.stdout, "agent\nwrong\n");
+    assert_eq!(
+        look(&["--root", "--command", "id -un"]).expect(0).stdout,
+        "root\n"
+    );
+    let fresh = look(&[
+        "--fresh",
+        "--command",
+        "cat in.txt /etc/note; ls result; echo gone >&2",
+    ])
+    .expect(0);
+    assert_eq!(fresh.stdout, "done\nsecret\n");
+    assert!(fresh.stderr.contains("gone"), "{}", fresh.stderr);
+    let listed = context.run("gc").expect(0);
+    assert!(
+        listed.stdout.contains("removed 0 containers") && listed.stderr.contains("is kept on request"),
+        "{}",
+        listed.text
+    );
+    assert!(context.good("gc --kept").contains("removed 1 containers"));
+    let again = look(&["--command", "ls"]).expect(0);
+    assert!(
+        again.stderr.contains("no sandbox of this trial was kept"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(daemon.leftovers(&run), (0, 0, 0));
+}
+
+#[test]
+fn the_shell_of_an_agent_stays_between_calls() {
+    let Some(daemon) = daemon() else { return };
+    let context = Context::with(&daemon);
+    let task = busybox_task("boxed", "", "score: {answer: {match: exact}}\n");
+    context.write(
+        "tasks/boxed/task.yaml",
+        &task.replace("tools: [bash,", "tools: [shell,"),
+    );
+    let suite = Suite {
+        scripts: r#"
+  - turns:
+      - tools: [{name: shell, arguments: {input: "cd /tmp; word=stays"}}]
+      - tools: [{name: shell, arguments: {input: "pwd; echo $word; false"}}]
+      - tools: [{name: shell, arguments: {input: "printf 'name? '; read -r name; echo hello $name"}}]
+      - tools: [{name: shell, arguments: {input: "nobody"}}]
+      - tools: [{name: shell, arguments: {input: "sleep 1000", wait: 1}}]
+      - tools: [{name: shell, arguments: {keys: [ctrl-c]}}]
+      - tools: [{name: shell, arguments: {input: "vi /tmp/new"}}]
+      - tools: [{name: shell, arguments: {keys: [i, d, o, n, e, escape]}}]
+      - tools: [{name: shell, arguments: {input: ":wq"}}]
+      - tools: [{name: shell, arguments: {input: "cat /tmp/new; exit 4"}}]
+      - tools: [{name: submit, arguments: {answer: done}}]
+"#,
+        ..Suite::default()
+    };
+    suite.write(&context);
+    context.run("run suite.yaml").expect(0);
+    let log = log_of(&context.only_run());
+    let returned: Vec<String> = log
+        .events(0)
+        .into_iter()
+        .filter_map(|event| match event {
+            AttemptEvent::ToolReturned { output, .. } => Some(output.text),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        "",
+        "/tmp\nstays\n[exit code 1]",
+        "name? \n[no prompt was seen, but the shell runs nothing]",
+        "hello nobody\n",
+        "[still running after 1s]",
+        "^C\n[exit code 130]",
+    ];
+    assert_eq!(returned[..6], expected);
+    assert!(returned[6].contains("[screen of 30 lines"), "{}", returned[6]);
+    assert!(returned[7].contains("done"), "{}", returned[7]);
+    assert_eq!(
+        returned[9],
+        "done\n[the shell ended with exit code 4; the next call starts a new one]"
+    );
+}

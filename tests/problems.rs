@@ -388,3 +388,74 @@ fn no_docker_daemon() {
       hint: start the Docker daemon (on Debian: `systemctl start docker`), or set DOCKER_HOST to its socket
     ");
 }
+
+#[test]
+fn an_open_network_needs_a_flag() {
+    let context = Context::new();
+    let score = "score: {answer: {match: exact}}\noracle: {submit: done}\n";
+    let open = crate::util::busybox_task("open", "  network: open\n", score);
+    context.write("tasks/open/task.yaml", &open);
+    let refused = context
+        .run("run tasks/open --scaffold oracle --dry-run")
+        .expect(2);
+    insta::assert_snapshot!(refused.text, @r"
+    exit code: 2
+    --- stderr
+    error: task `open`: `network: open` lets the sandbox reach everything, and `--allow-open-network` was not given
+      hint: list what it needs with `network: {allow: [host:port]}`, or give --allow-open-network
+    error: 1 problem in the plan; nothing was run
+    ");
+    assert_eq!(
+        context.run("check --sandbox tasks/open").text.lines().last(),
+        refused.text.lines().last()
+    );
+    let planned = context.good("run tasks/open --scaffold oracle --dry-run --allow-open-network");
+    assert!(planned.contains("network (sandbox.network)"), "{planned}");
+}
+
+#[test]
+fn a_runtime_for_all_changes_the_plan() {
+    let context = Context::new();
+    let score = "score: {answer: {match: exact}}\noracle: {submit: done}\n";
+    context.write(
+        "tasks/boxed/task.yaml",
+        &crate::util::busybox_task("boxed", "", score),
+    );
+    let planned =
+        |runtime: &str| context.good(&format!("run tasks/boxed --scaffold oracle --dry-run {runtime}"));
+    let id = |text: &str| text.split_once(':').unwrap().0.to_owned();
+    let ids = ["", "--runtime runc", "--runtime runsc"].map(|runtime| id(&planned(runtime)));
+    assert!(
+        ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2],
+        "{ids:?}"
+    );
+    assert!(planned("").contains("SL2 (3)") && planned("--runtime runsc").contains("SL1 (2)"));
+    context
+        .run("run tasks/boxed --scaffold oracle --runtime kata")
+        .expect(2);
+}
+
+#[test]
+fn a_shell_needs_a_terminal_a_run_and_a_trial() {
+    let context = Context::new();
+    context.write("tasks/easy/task.yaml", crate::util::EASY);
+    context.run("run tasks/easy --scaffold oracle").expect(0);
+    let run = context.run_name();
+    insta::assert_snapshot!(context.run(&format!("shell {run} easy/a")).text, @r"
+    exit code: 2
+    --- stderr
+    error: `harness shell` needs a terminal
+      hint: give a command with --command 'ls -l' to run without one
+    ");
+    insta::assert_snapshot!(context.run(&format!("shell {run} easy --fresh --command true")).text, @r"
+    exit code: 2
+    --- stderr
+    error: 2 trials fit `easy`: easy/a/oracle/none/0, easy/b/oracle/none/0, ...
+      hint: write more of the name
+    ");
+    insta::assert_snapshot!(context.run(&format!("shell {run} easy/a --fresh --command true")).text, @r"
+    exit code: 2
+    --- stderr
+    error: the task of easy/a/oracle/none/0 has no sandbox
+    ");
+}

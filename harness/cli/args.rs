@@ -56,14 +56,11 @@ pub(crate) struct ResultsArg {
     pub(crate) results: PathBuf,
 }
 
-/// A container runtime.
+/// A container runtime. Its variants have no help of their own, which would make every option of the help longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RuntimeName {
-    /// The daemon's default
     Runc,
-    /// crun: the same isolation, with less work
     Crun,
-    /// gVisor: a kernel of its own between sandbox and host
     Runsc,
 }
 
@@ -77,12 +74,10 @@ impl RuntimeName {
     }
 }
 
-/// Which sandboxes are kept.
+/// Which sandboxes are kept: those of attempts that were no success, or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeepWhich {
-    /// Those of attempts that were no success
     Failed,
-    /// All
     All,
 }
 

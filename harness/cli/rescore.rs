@@ -23,6 +23,9 @@ use crate::load::{Collector, read_task, shipped_scaffold};
 use crate::run_dir::{self, StoredRun, open};
 use crate::{report, run};
 
+/// How long the daemon has to remove the sandboxes of scorers.
+const SETTLE: Duration = Duration::from_secs(60);
+
 /// `harness rescore`
 pub(crate) async fn rescore(args: RescoreArgs) -> Result<Exit, Failure> {
     let stored = open(&args.results.results, &args.run)?;
@@ -47,13 +50,26 @@ pub(crate) async fn rescore(args: RescoreArgs) -> Result<Exit, Failure> {
     let made = clients(&planned.suite.models, &base)?;
     let (store, _) = DiskStore::resume(&stored.dir, made.scrubber)?;
     let input = input(&stored, planned, made.models).await?;
-    let changed = score_all(&stored, &input, &store, chosen).await?;
+    let scored = score_all(&stored, &input, &store, chosen).await;
+    settle(&input).await;
+    let changed = scored?;
     store.close()?;
     let again = run_dir::read(stored.dir)?;
     report::write(&again, &[Format::Csv, Format::Json, Format::Markdown])?;
     crate::warn(&format!("{changed} score(s) changed\n"));
     crate::print(&summary_table(&again.summary()))?;
     Ok(Exit::Clear)
+}
+
+/// Waits until the sandboxes of scorers are gone, and says what is not.
+async fn settle(input: &RunInput) {
+    let Some(provider) = &input.sandboxes else { return };
+    let left = tokio::time::timeout(SETTLE, provider.settle()).await;
+    let left = left.unwrap_or_else(|_| vec!["no answer of the daemon".to_owned()]);
+    for why in left {
+        let text = format!("warning: a sandbox was not removed: {why}; `harness gc` does it\n");
+        crate::warn(&harness_core::text::printable(&text));
+    }
 }
 
 async fn score_all(

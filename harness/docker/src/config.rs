@@ -23,6 +23,8 @@ pub(crate) const LABEL_BOOT: &str = "harness.boot";
 pub(crate) const LABEL_USER: &str = "harness.user";
 /// Label: the folder of the agent's commands.
 pub(crate) const LABEL_WORKDIR: &str = "harness.workdir";
+/// Label of containers that are services beside a sandbox.
+pub(crate) const LABEL_SERVICE: &str = "harness.service";
 /// Label of networks: what they are for.
 pub(crate) const LABEL_NETWORK: &str = "harness.network";
 /// Label of volumes: the digest of the helper in it.

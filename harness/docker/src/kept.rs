@@ -9,7 +9,7 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, RenameContainerOpt
 use harness_core::ports::{KeepReason, KeptSandbox, Sandbox, SandboxError};
 use harness_core::units::Timestamp;
 
-use crate::config::{LABEL_ATTEMPT, LABEL_EXPIRES, LABEL_RUN, LABEL_USER, LABEL_WORKDIR};
+use crate::config::{LABEL_ATTEMPT, LABEL_EXPIRES, LABEL_RUN, LABEL_SERVICE, LABEL_USER, LABEL_WORKDIR};
 use crate::errors::About;
 use crate::provider::DockerProvider;
 use crate::sandbox::DockerSandbox;
@@ -99,7 +99,6 @@ impl DockerProvider {
                 let name = container.names?.into_iter().next()?;
                 let mut labels = container.labels.unwrap_or_default();
                 let mut take = |name: &str| labels.remove(name).unwrap_or_default();
-                let workdir = take(LABEL_WORKDIR);
                 Some(KeptContainer {
                     reason: reason_of(&name)?,
                     name: name.trim_start_matches('/').to_owned(),
@@ -108,9 +107,8 @@ impl DockerProvider {
                     attempt: take(LABEL_ATTEMPT),
                     user: take(LABEL_USER),
                     expires: Timestamp::parse(&take(LABEL_EXPIRES)),
-                    // Only the agent works somewhere.
-                    service: workdir.is_empty(),
-                    workdir,
+                    service: !take(LABEL_SERVICE).is_empty(),
+                    workdir: take(LABEL_WORKDIR),
                     paused: container.status.is_some_and(|status| status.contains("(Paused)")),
                 })
             })

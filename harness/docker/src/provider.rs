@@ -120,6 +120,7 @@ impl DockerProvider {
         }
         let container = Wanted {
             request,
+            part: Part::Sandbox,
             hosts: scripts::HOSTS,
             root: None,
         };
@@ -269,6 +270,9 @@ impl DockerProvider {
         let mut labels = config::labels(&request.labels, &shared.boot, &shared.owner);
         labels.insert(config::LABEL_USER.to_owned(), facts.name(&spec.user));
         labels.insert(config::LABEL_WORKDIR.to_owned(), spec.workdir.clone());
+        if wanted.part == Part::Service {
+            labels.insert(config::LABEL_SERVICE.to_owned(), "yes".to_owned());
+        }
         let body = config::container(ContainerPlan {
             spec,
             image: &request.image.id,
@@ -322,10 +326,20 @@ impl DockerProvider {
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) request: &'a SandboxRequest,
+    pub(crate) part: Part,
     /// The text of its `/etc/hosts`.
     pub(crate) hosts: &'a str,
     /// What root's processes may; by default what the task's user leaves them.
     pub(crate) root: Option<RootPowers>,
+}
+
+/// What a container is to its attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The sandbox itself.
+    Sandbox,
+    /// A service beside it.
+    Service,
 }
 
 fn root_powers(facts: &ImageFacts) -> RootPowers {

@@ -23,7 +23,7 @@ use crate::errors::About;
 use crate::facts_log::FactLog;
 use crate::link::{CommandAsked, Link, Over};
 use crate::net::{self, Member, PROXY_ADDRESS, PROXY_PORT, Proxy, RealOutside};
-use crate::provider::{DockerProvider, Wanted};
+use crate::provider::{DockerProvider, Part, Wanted};
 use crate::sandbox::DockerSandbox;
 
 /// How much of what a service writes is kept.
@@ -117,6 +117,7 @@ impl DockerProvider {
     ) -> Result<Service, SandboxError> {
         let wanted = Wanted {
             request,
+            part: Part::Service,
             hosts,
             root: Some(RootPowers::Few),
         };
@@ -298,6 +299,7 @@ impl DockerProvider {
         let hosts = net::hosts(config::HOST_NAME, &names, list.is_some());
         let wanted = Wanted {
             request,
+            part: Part::Sandbox,
             hosts: &hosts,
             root: None,
         };
