@@ -229,7 +229,7 @@ impl Table {
                 _ => Err("a command forgotten that was not to be".to_owned()),
             },
             FromGuest::Done { id } => self.deed(id, Ok(())),
-            FromGuest::Failed { id, problem } => self.failed(id, bounded(problem)),
+            FromGuest::Failed { id, problem } => self.failed(id, bounded(&problem)),
             FromGuest::File { id, size } => self.on_file(id, |file| {
                 wrong_unless(file.size.replace(size).is_none(), "a file begun twice")
             }),
@@ -350,10 +350,10 @@ fn wrong_unless(right: bool, what: &str) -> Result<(), Wrong> {
     if right { Ok(()) } else { Err(what.to_owned()) }
 }
 
-fn bounded(problem: Problem) -> Problem {
+fn bounded(problem: &Problem) -> Problem {
     Problem {
+        kind: problem.kind,
         text: harness_core::text::Capped::new(&problem.text, 1000).text,
-        ..problem
     }
 }
 
