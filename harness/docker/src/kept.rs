@@ -132,8 +132,14 @@ impl DockerProvider {
         done.map_err(|error| self.shared.error(&error, "unpause a sandbox", About::Container))
     }
 
-    /// Removes a kept sandbox.
+    /// Removes a kept sandbox. It is let run again just before: under gVisor a container that dies while it is paused
+    /// leaves a process of the daemon behind for ever.
     pub async fn remove_kept(&self, kept: &KeptContainer) -> Result<(), SandboxError> {
+        if kept.paused
+            && let Err(error) = self.unpause(kept).await
+        {
+            tracing::debug!(container = %kept.id, %error, "a kept sandbox is removed while it is paused");
+        }
         self.shared.remove_in_turn(&kept.id).await
     }
 }

@@ -14,7 +14,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use harness_core::ports::{
     Later, PreparedImage, Sandbox, SandboxError, SandboxProvider, SandboxRequest, SweepScope, Swept,
 };
-use harness_core::sandbox::{NetworkPolicy, SandboxSpec};
+use harness_core::sandbox::{NetworkPolicy, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::Timestamp;
 use tokio::sync::OnceCell;
@@ -304,6 +304,12 @@ impl DockerProvider {
             sandbox.note(
                 "the daemon's storage driver has no quota: the disk limit is checked every two seconds \
                  and bounds each file",
+            );
+        }
+        if quota == DiskQuota::Unsupported && spec.runtime == Runtime::Runsc {
+            sandbox.note(
+                "gVisor may keep what is written in the sandbox's memory, where the disk limit is not seen: the memory \
+                 limit bounds it then",
             );
         }
         if spec.resources.cpus > shared.cpus {
