@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod attacks;
 mod commands;
 mod daemon;
 mod files;

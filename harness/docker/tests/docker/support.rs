@@ -28,6 +28,18 @@ pub(crate) async fn provider_with(settings: DockerSettings) -> Option<DockerProv
     }
 }
 
+/// Returns whether the daemon knows a runtime, after saying so where it does not.
+pub(crate) async fn daemon_knows(runtime: Runtime) -> bool {
+    let known = agreed().await.info().await.unwrap().runtimes.unwrap_or_default();
+    let knows = known.contains_key(runtime.name());
+    let required = std::env::var("HARNESS_REQUIRE_RUNTIMES").is_ok_and(|value| value == "1");
+    assert!(knows || !required, "the daemon does not know {}", runtime.name());
+    if !knows {
+        eprintln!("SKIPPED: the daemon does not know the runtime {}", runtime.name());
+    }
+    knows
+}
+
 pub(crate) fn busybox() -> SandboxSpec {
     SandboxSpec {
         image: ImageSource::Named("harness/busybox:1".to_owned()),
@@ -150,7 +162,9 @@ where
     }
 }
 
-async fn futures_catch(future: impl Future<Output = ()>) -> Result<(), Box<dyn std::any::Any + Send>> {
+pub(crate) async fn futures_catch(
+    future: impl Future<Output = ()>,
+) -> Result<(), Box<dyn std::any::Any + Send>> {
     use futures_util::FutureExt;
     std::panic::AssertUnwindSafe(future).catch_unwind().await
 }

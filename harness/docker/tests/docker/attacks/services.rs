@@ -1,0 +1,173 @@
+//! Services beside a sandbox: reached by name from the sandbox, and reaching nothing themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness_core::ports::{SandboxFact, SandboxProvider, SweepScope};
+use harness_core::sandbox::{Healthcheck, ImageSource, NetworkPolicy, Runtime, SandboxSpec, ServiceSpec};
+use pretty_assertions::assert_eq;
+
+use super::{attack, busybox_on, under_each_runtime};
+use crate::support::{Bench, ask, daemon_knows, inspect, sh, sh_for};
+
+under_each_runtime!(by_name, hostile_service, ends, unhealthy);
+
+fn service(script: &str) -> ServiceSpec {
+    ServiceSpec {
+        image: ImageSource::Named("harness/busybox:1".to_owned()),
+        command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        files: BTreeMap::default(),
+        env: BTreeMap::new(),
+        healthcheck: None,
+    }
+}
+
+fn web(text: &str, port: u16) -> ServiceSpec {
+    service(&format!(
+        "mkdir -p /srv; echo {text} >/srv/index.html; exec httpd -f -p {port} -h /srv"
+    ))
+}
+
+fn with_services(runtime: Runtime, services: Vec<(&str, ServiceSpec)>) -> SandboxSpec {
+    SandboxSpec {
+        network: NetworkPolicy::Internal,
+        services: services
+            .into_iter()
+            .map(|(name, spec)| (name.to_owned(), spec))
+            .collect(),
+        ..busybox_on(runtime)
+    }
+}
+
+/// Two services with the same port are both there, for the sandbox alone.
+async fn by_name(runtime: Runtime) {
+    let checked = ServiceSpec {
+        healthcheck: Some(Healthcheck {
+            run: "wget -q -O - http://127.0.0.1:8080/".to_owned(),
+            retries: 20,
+        }),
+        ..web("two", 8080)
+    };
+    let spec = with_services(
+        runtime,
+        vec![
+            ("one", web("one", 8080)),
+            ("two", checked),
+            ("three", web("three", 8081)),
+        ],
+    );
+    attack(spec, async move |sandbox| {
+        let get = "for s in one:8080 two:8080 three:8081; do wget -q -O - http://$s/; done";
+        for _ in 0..3 {
+            assert_eq!(ask(&*sandbox, sh(get)).await, "one\ntwo\nthree");
+        }
+        let networks = inspect(&sandbox.info().id).await.network_settings.unwrap().networks.unwrap();
+        assert!(networks.values().all(|network| network.ip_address.as_deref().unwrap_or_default().is_empty()));
+        let stranger = "for a in 127.1.0.1 127.1.0.2 127.1.0.3 one; do nc $a 8080 </dev/null 2>/dev/null && echo $a; done; true";
+        attack(busybox_on(runtime), async move |other| {
+            assert_eq!(ask(&*other, sh_for(stranger, 10_000)).await, "");
+        })
+        .await;
+        assert_eq!(sandbox.take_facts(), Vec::new());
+    })
+    .await;
+}
+
+/// A service is hostile too: it gets neither at the sandbox's servers, nor at its proxy, nor out.
+async fn hostile_service(runtime: Runtime) {
+    let script = "mkdir -p /srv/cgi-bin; printf '#!/bin/sh\\necho; for a in $(echo $QUERY_STRING | tr , \" \"); do \
+        nc ${a%%:*} ${a##*:} </dev/null >/dev/null 2>/tmp/why && echo open $a; done; \
+        ls /sys/class/net 2>/dev/null; id -u; grep CapEff /proc/self/status | cut -c 8-; echo end\\n' >/srv/cgi-bin/try; \
+        chmod 755 /srv/cgi-bin/try; exec httpd -f -p 8080 -h /srv";
+    let mut spec = with_services(
+        runtime,
+        vec![("bad", service(script)), ("good", web("good", 9090))],
+    );
+    spec.network = NetworkPolicy::Allow(vec!["127.0.0.1:1".to_owned()]);
+    attack(spec, async |sandbox| {
+        let own = "echo own >index.html; httpd -p 7000; httpd -p 127.0.0.1:7001; wget -q -O - http://127.0.0.1:7000/";
+        let env = BTreeMap::from([("http_proxy".to_owned(), String::new())]);
+        let request = harness_core::ports::ExecRequest { env: env.clone(), ..sh(own) };
+        assert_eq!(ask(&*sandbox, request).await, "own");
+        let targets = "127.0.0.1:7000,127.0.0.1:7001,127.0.1.1:7000,sandbox:7000,localhost:7001,127.1.255.254:3128,\
+                       proxy:3128,10.0.0.1:80,169.254.169.254:80,172.17.0.1:80,good:9090,good:7000,bad:7000";
+        let get = format!("wget -q -O - 'http://bad:8080/cgi-bin/try?{targets}'");
+        let request = harness_core::ports::ExecRequest { env, ..sh(&get) };
+        let told = ask(&*sandbox, request).await;
+        let opened: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("open ")).collect();
+        assert_eq!(opened, ["good:9090"], "{told}");
+        assert!(told.ends_with("end"), "{told}");
+        assert_eq!(sandbox.take_facts(), Vec::new());
+    })
+    .await;
+}
+
+async fn ends(runtime: Runtime) {
+    let short = service("httpd -p 8080 -h /; sleep 3; echo last words; exit 7");
+    attack(
+        with_services(runtime, vec![("short", short), ("long", web("long", 8081))]),
+        async |sandbox| {
+            let mut facts = Vec::new();
+            for _ in 0..100 {
+                facts.extend(sandbox.take_facts());
+                if !facts.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let [
+                SandboxFact::ServiceEnded {
+                    service,
+                    code,
+                    output,
+                },
+            ] = &facts[..]
+            else {
+                panic!("{facts:?}");
+            };
+            assert_eq!(
+                (service.as_str(), *code, output.text.trim()),
+                ("short", 7, "last words")
+            );
+            assert_eq!(ask(&*sandbox, sh("wget -q -O - http://long:8081/")).await, "long");
+        },
+    )
+    .await;
+}
+
+async fn unhealthy(runtime: Runtime) {
+    let sick = ServiceSpec {
+        healthcheck: Some(Healthcheck {
+            run: "echo no; exit 1".to_owned(),
+            retries: 1,
+        }),
+        ..web("sick", 8080)
+    };
+    let cases = [
+        (sick, "service `sick` is not healthy after 1 tries: no"),
+        (
+            service("echo broken; exit 3"),
+            "service `sick` ended with code 3: broken",
+        ),
+    ];
+    for (spec, expected) in cases {
+        let Some(bench) = Bench::open().await else { return };
+        if !daemon_knows(runtime).await {
+            return;
+        }
+        let spec = with_services(runtime, vec![("sick", spec), ("well", web("well", 8081))]);
+        let request = bench.request(spec, Vec::new()).await;
+        let Err(error) = bench.provider.start(&request).await else {
+            panic!("started");
+        };
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(bench.provider.settle().await, super::NOTHING);
+        let left = bench
+            .provider
+            .leftovers(&SweepScope::Run(bench.run.clone()))
+            .await
+            .unwrap();
+        bench.close().await;
+        assert_eq!(left, Vec::new());
+    }
+}
