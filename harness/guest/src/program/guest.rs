@@ -265,10 +265,11 @@ impl Guest {
     }
 }
 
-/// Returns what is waited for of a command; its output only while there is room for it.
+/// Returns what is waited for of a command; its output only while there is room for it, and once it has started.
 fn sources_of(id: u32, command: &Command, room: bool) -> impl Iterator<Item = (Source, &OwnedFd, PollFlags)> {
-    let stdout = command.stdout.as_ref().filter(|_| room);
-    let stderr = command.stderr.as_ref().filter(|_| room);
+    let wanted = room && command.status.is_none();
+    let stdout = command.stdout.as_ref().filter(|_| wanted);
+    let stderr = command.stderr.as_ref().filter(|_| wanted);
     let all = [
         (Source::Output(id, Stream::Stdout), stdout, PollFlags::IN),
         (Source::Output(id, Stream::Stderr), stderr, PollFlags::IN),

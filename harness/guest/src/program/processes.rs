@@ -94,8 +94,16 @@ impl Guest {
         }
     }
 
-    /// Takes a piece of a command's output.
+    /// Takes a piece of a command's output; nothing before the host knows that it was started.
     pub(crate) fn read_output(&mut self, id: u32, stream: Stream) -> Piece {
+        self.read_status(id);
+        if self
+            .commands
+            .get(&id)
+            .is_some_and(|command| command.status.is_some())
+        {
+            return Piece::Later;
+        }
         let Some(command) = self.commands.get_mut(&id) else {
             return Piece::End;
         };

@@ -92,3 +92,23 @@ fn what_runs_in_a_terminal_is_killed() {
     let seen = driver.seen(&[1]).remove(&1).unwrap();
     assert_eq!((seen.ending, seen.survivors), (Some(Ending::Killed), 0));
 }
+
+/// A terminal echoes what is typed before its program runs; the host must hear of the start first, or it takes the
+/// echo for a lie.
+#[test]
+fn nothing_is_written_before_the_start_is_told() {
+    let mut driver = Driver::start();
+    for id in 1..=30 {
+        driver.say(&ToGuest::Exec(Box::new(in_terminal(exec(id, &["cat"])))));
+        type_in(&mut driver, id, "typed early\n");
+        let first = loop {
+            match driver.next() {
+                FromGuest::Started { id: of, .. } if of == id => break "started",
+                FromGuest::Output { id: of, .. } if of == id => break "output",
+                _ => {}
+            }
+        };
+        assert_eq!(first, "started", "command {id}");
+        driver.say(&ToGuest::Kill { id });
+    }
+}

@@ -37,7 +37,7 @@ fn request(pattern: &str) -> CollectRequest {
 async fn collected(sandbox: &Arc<dyn Sandbox>, pattern: &str) -> Collected {
     let wanted = request(pattern);
     let collecting = tokio::time::timeout(PATIENCE, sandbox.collect(&wanted));
-    let found = collecting.await.expect("collecting hangs").unwrap();
+    let found = collecting.await.unwrap().unwrap();
     for file in &found.files {
         assert!(
             !String::from_utf8_lossy(&file.bytes).contains(SECRET),
