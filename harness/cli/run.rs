@@ -477,6 +477,11 @@ fn conclude(stored: &StoredRun, ending: &RunEnding, json: bool) -> Result<Exit, 
     for path in paths {
         crate::warn(&format!("  {path}\n"));
     }
+    for left in stored.view.left() {
+        crate::warn(&format!(
+            "warning: a sandbox could not be removed and is left to `harness gc`: {left}\n"
+        ));
+    }
     match ending {
         RunEnding::Aborted | RunEnding::Finished(Finish::Interrupted) => {
             crate::warn("interrupted: the same command continues the run\n");

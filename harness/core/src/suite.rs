@@ -106,9 +106,10 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Concurrency {
-    /// Returns how many sandboxes are made ahead if a suite does not say: half of those in use, at most eight.
+    /// Returns how many sandboxes are made ahead if a suite does not say: one for each in use, since trials that began
+    /// together often end together; at most eight.
     pub fn usual_look_ahead(sandboxes: u32) -> u32 {
-        sandboxes.div_ceil(2).min(MOST_AHEAD)
+        sandboxes.min(MOST_AHEAD)
     }
 }
 

@@ -150,6 +150,8 @@ impl Walk<'_> {
         match self.link.read_file(&take.path, self.user.clone(), take.cap).await {
             Ok(content) => collector.took(&take, content.bytes, content.size),
             Err(SandboxError::File { problem, .. }) => collector.leave(&take.path, why(problem)),
+            // One file that can't be read, such as on a broken disk, does not cost the others.
+            Err(SandboxError::Daemon { detail, .. }) => collector.leave(&take.path, &detail),
             Err(error) => return Err(error),
         }
         Ok(())

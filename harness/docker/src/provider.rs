@@ -312,6 +312,9 @@ impl DockerProvider {
                  limit bounds it then",
             );
         }
+        if spec.runtime == Runtime::Runsc && sandbox.facts.owner.uid == 0 {
+            sandbox.note("under runsc a root agent can disturb or end the helper: prefer another user");
+        }
         if spec.resources.cpus > shared.cpus {
             sandbox.note(&format!("the daemon has only {} processors", shared.cpus));
         }

@@ -144,7 +144,7 @@ fn fuzz(root: &Path) -> Result<()> {
     let mut command = if workshop::has_program("cargo-nextest") {
         let mut command = on_all(root, &["nextest", "run"]);
         command.args(["--profile", "ci", "--no-tests", "fail"]);
-        command.args(["-E", "package(harness-guest) & test(fuzz)"]);
+        command.args(["-E", "package(harness-guest) & binary(frames_fuzz)"]);
         command
     } else {
         let program = [

@@ -77,8 +77,8 @@ record! {
         trials: optional u32,
         /// Sandboxes of running trials.
         sandboxes: optional u32,
-        /// Sandboxes made ahead for the next trials while all others are in use; 0 for none. Without it: half as many
-        /// as `sandboxes`, at most 8.
+        /// Sandboxes made ahead for the next trials while all others are in use; 0 for none. Without it: as many as
+        /// `sandboxes`, at most 8.
         look_ahead: optional u32,
         /// Limits of single models, by id.
         per_model: optional Keyed<PerModel>,
