@@ -66,7 +66,7 @@ async fn one_interrupt_ends_the_run_in_order() {
     };
     assert_eq!(endings, vec![(cancelled, Then::Open); 3]);
     assert_eq!(world.view().life(), Life::Interrupted);
-    assert_eq!(world.provider.seen().stopped, 5, "two were made ahead");
+    assert_eq!(world.provider.seen().stopped, 6, "three were made ahead");
 }
 
 #[tokio::test(start_paused = true)]
