@@ -80,10 +80,9 @@ impl DockerProvider {
                 runtime: runtime.to_owned(),
             });
         }
-        let image = self.prepare_source(&spec.image, files).await?;
+        let mut image = self.prepare_source(&spec.image, files).await?;
         self.facts(&image, spec).await?;
         self.prepare_helper(&image.id).await?;
-        let mut image = image;
         for (name, service) in &spec.services {
             let prepared = self.prepare_source(&service.image, files).await?;
             image.services.insert(name.clone(), prepared);

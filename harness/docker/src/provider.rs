@@ -111,12 +111,12 @@ impl DockerProvider {
     }
 
     async fn start_sandbox(&self, request: &SandboxRequest) -> Result<Box<dyn Sandbox>, SandboxError> {
+        if config::is_open(&request.spec) {
+            self.shared.provide_open_network().await?;
+        }
         let listed = matches!(request.spec.network, NetworkPolicy::Allow(_));
         if listed || !request.spec.services.is_empty() {
             return Ok(Box::new(self.start_attached(request).await?));
-        }
-        if config::is_open(&request.spec) {
-            self.shared.provide_open_network().await?;
         }
         let container = Wanted {
             request,
