@@ -308,7 +308,7 @@ impl DockerSandbox {
     pub(crate) async fn outgrown(&self) {
         loop {
             sleep(DISK_INTERVAL).await;
-            if self.disk_use().await.is_some_and(|used| used > self.disk.0) {
+            if self.is_too_large().await {
                 return;
             }
         }
@@ -338,9 +338,7 @@ impl DockerSandbox {
         if code == KILLED || self.ear.borrow().suspect {
             self.check_alive().await?;
         }
-        let outgrown = command.watch_disk
-            && took >= DISK_INTERVAL
-            && self.disk_use().await.is_some_and(|used| used > self.disk.0);
+        let outgrown = command.watch_disk && took >= DISK_INTERVAL && self.is_too_large().await;
         Ok(if outgrown { Stop::TooMuchDisk } else { stop })
     }
 

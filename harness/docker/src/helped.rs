@@ -175,7 +175,7 @@ impl DockerSandbox {
     }
 
     async fn outgrew(&self) -> bool {
-        self.quota == DiskQuota::Unsupported && self.disk_use().await.is_some_and(|used| used > self.disk.0)
+        self.quota == DiskQuota::Unsupported && self.is_too_large().await
     }
 
     /// Says whether the kernel killed something for lack of memory. Where the helper can't see that, the daemon tells.

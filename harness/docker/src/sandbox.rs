@@ -149,7 +149,7 @@ impl DockerSandbox {
     }
 
     /// Returns how much the container's file system has grown; `None` if the daemon does not say.
-    pub(crate) async fn disk_use(&self) -> Option<u64> {
+    async fn disk_use(&self) -> Option<u64> {
         let options = InspectContainerOptionsBuilder::new().size(true).build();
         let found = self
             .shared
@@ -157,6 +157,11 @@ impl DockerSandbox {
             .inspect_container(&self.id, Some(options))
             .await;
         found.ok()?.size_rw.and_then(|size| u64::try_from(size).ok())
+    }
+
+    /// Returns whether the container's file system is known to have outgrown its limit.
+    pub(crate) async fn is_too_large(&self) -> bool {
+        self.disk_use().await.is_some_and(|used| used > self.disk.0)
     }
 
     /// Turns a failed call into its meaning; whatever happened, a dead container explains it.

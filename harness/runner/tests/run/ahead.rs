@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::models::{model, now, submits};
 use crate::sandbox::{Did, Provider, prints, unreachable};
+use crate::stopping::interrupted;
 use crate::world::{BOXED, World, task, task_with, within};
 
 const COMPLETE: RunEnding = RunEnding::Finished(Finish::Ended(RunEnd::Complete));
@@ -54,21 +55,6 @@ fn waits(world: &World) -> Vec<u128> {
     };
     let of = |at| world.transcript(at, 1).into_iter().filter_map(waited).sum();
     (0..world.plan.trials.len()).map(of).collect()
-}
-
-async fn interrupted(world: &World, after: &[Duration]) -> Result<RunEnding, RunStop> {
-    let (input, interrupt, _) = world.input();
-    let asking = async {
-        for after in after {
-            sleep(*after).await;
-            let _ = interrupt.send(());
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        ended = within(run(input)) => ended,
-        () = asking => unreachable!(),
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ const COMPLETE: RunEnding = RunEnding::Finished(Finish::Ended(RunEnd::Complete))
 const INTERRUPTED: RunEnding = RunEnding::Finished(Finish::Interrupted);
 
 /// Runs and interrupts after a while, once or twice.
-async fn interrupted(world: &World, after: &[Duration]) -> Result<RunEnding, RunStop> {
+pub(crate) async fn interrupted(world: &World, after: &[Duration]) -> Result<RunEnding, RunStop> {
     let (input, interrupt, _) = world.input();
     let asking = async {
         for after in after {

@@ -39,6 +39,24 @@ fn with_services(runtime: Runtime, services: Vec<(&str, ServiceSpec)>) -> Sandbo
     }
 }
 
+/// A sandbox that may reach everything has its services by name like any other.
+#[tokio::test]
+async fn of_an_open_sandbox() {
+    let spec = SandboxSpec {
+        network: NetworkPolicy::Open,
+        ..with_services(Runtime::Runc, vec![("one", web("one", 8080))])
+    };
+    crate::support::in_sandbox(spec, async |sandbox| {
+        let found = ask(
+            &*sandbox,
+            sh("ls /sys/class/net | wc -l; wget -q -O - http://one:8080/"),
+        )
+        .await;
+        assert_eq!(found, "2\none");
+    })
+    .await;
+}
+
 /// Two services with the same port are both there, for the sandbox alone.
 async fn by_name(runtime: Runtime) {
     let checked = ServiceSpec {
