@@ -3,6 +3,7 @@
 use crate::driver::{Driver, Seen, exec, is_root, nobody, sh};
 use harness_guest::{Ending, FromGuest, ToGuest};
 use pretty_assertions::assert_eq;
+use std::time::Duration;
 
 /// Children that try to get away; each writes its process number. The last clears its environment too.
 const FUGITIVES: &str = "
@@ -171,12 +172,23 @@ fn processes_are_listed_with_their_commands() {
     let mut driver = Driver::start();
     driver.say(&ToGuest::Exec(Box::new(sh(1, "exec sleep 1008"))));
     let pid = driver.started(1);
-    driver.say(&ToGuest::AskProcesses { id: 2 });
-    let processes = driver.wait_for(|message| match message {
-        FromGuest::Processes { id: 2, processes } => Some(processes.clone()),
-        _ => None,
-    });
-    let mine = processes.into_iter().find(|process| process.pid == pid).unwrap();
+    let listed = |driver: &mut Driver, id| {
+        driver.say(&ToGuest::AskProcesses { id });
+        let processes = driver.wait_for(|message| match message {
+            FromGuest::Processes { id: of, processes } if *of == id => Some(processes.clone()),
+            _ => None,
+        });
+        processes.into_iter().find(|process| process.pid == pid).unwrap()
+    };
+    // It has started, but may still be on its way to its program, and to sleep.
+    let mut mine = listed(&mut driver, 2);
+    for id in 3..1_000 {
+        if mine.name == "sleep" && mine.state == b'S' {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        mine = listed(&mut driver, id);
+    }
     let marker = exec(1, &[]).marker;
     assert_eq!(
         (mine.name.as_str(), mine.marker, mine.state),
