@@ -68,6 +68,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
 /// What a terminal is, by its request.
 type OnTerminal = dyn Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync;
+type Notes = dyn Fn(&ExecRequest) -> Vec<String> + Send + Sync;
 type Reports = dyn Fn(&ExecRequest) -> Vec<SandboxFact> + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
 
@@ -110,6 +111,10 @@ pub(crate) struct Provider {
     pub(crate) on_settle: (Option<Duration>, Vec<String>),
     /// What a command makes its sandbox report.
     pub(crate) reports: Arc<Reports>,
+    /// What a command makes its sandbox note.
+    pub(crate) notes: Arc<Notes>,
+    /// What looking for containment events finds.
+    pub(crate) on_check: Result<(), SandboxError>,
     /// How long an image takes.
     pub(crate) image_takes: Duration,
 }
@@ -130,6 +135,8 @@ impl Provider {
             keeps: true,
             on_settle: (Some(Duration::ZERO), Vec::new()),
             reports: Arc::new(|_| Vec::new()),
+            notes: Arc::new(|_| Vec::new()),
+            on_check: Ok(()),
             image_takes: Duration::ZERO,
         }
     }
@@ -186,6 +193,9 @@ impl Provider {
             keeps: self.keeps,
             reports: Arc::clone(&self.reports),
             facts: Mutex::default(),
+            on_note: Arc::clone(&self.notes),
+            notes: Mutex::new(vec!["from the start".to_owned()]),
+            on_check: self.on_check.clone(),
             stopped: Mutex::new(false),
         }))
     }
@@ -249,6 +259,9 @@ struct Fake {
     keeps: bool,
     reports: Arc<Reports>,
     facts: Mutex<Vec<SandboxFact>>,
+    on_note: Arc<Notes>,
+    notes: Mutex<Vec<String>>,
+    on_check: Result<(), SandboxError>,
     stopped: Mutex<bool>,
 }
 
@@ -260,6 +273,7 @@ impl Fake {
     async fn run(&self, request: &ExecRequest) -> Result<ExecResult, SandboxError> {
         self.seen.lock().unwrap().execs.push(request.clone());
         self.facts.lock().unwrap().extend((self.reports)(request));
+        self.notes.lock().unwrap().extend((self.on_note)(request));
         let did = (self.on_exec)(&mut self.files.lock().unwrap(), request);
         match did {
             Did::Hangs => std::future::pending().await,
@@ -325,7 +339,7 @@ impl Sandbox for Fake {
             id: self.id.clone(),
             image: "sha256:0".to_owned(),
             runtime: "runc".to_owned(),
-            notes: Vec::new(),
+            notes: self.notes.lock().unwrap().clone(),
         }
     }
 
@@ -400,6 +414,10 @@ impl Sandbox for Fake {
             }
         }
         Box::pin(async { Ok(collector.finish()) })
+    }
+
+    fn check_containment(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(async { self.on_check.clone() })
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {
