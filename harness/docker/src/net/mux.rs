@@ -121,6 +121,7 @@ impl Net {
             | FromGuest::Output { .. }
             | FromGuest::OutputEnd { .. }
             | FromGuest::Exited { .. }
+            | FromGuest::StdinTaken { .. }
             | FromGuest::Terminal { .. }
             | FromGuest::Forgotten { .. }
             | FromGuest::Done { .. }
