@@ -94,7 +94,7 @@ impl DockerSandbox {
             stdin: None,
             timeout: SCRIPT_TIMEOUT,
             keep: 4096,
-            watch_disk: false,
+            disk: None,
         };
         Ok(self.run(&command).await?.stop)
     }

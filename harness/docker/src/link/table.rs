@@ -9,6 +9,7 @@ use std::sync::Arc;
 use harness_core::text::{Capture, Captured};
 use harness_guest::{Ending, Entry as FolderEntry, FromGuest, PIECE, Problem, Stream, TerminalState, WINDOW};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 /// How much of what a terminal wrote is held until somebody reads it; older bytes give way.
 const TERMINAL_HELD: usize = 4 << 20;
@@ -45,6 +46,8 @@ pub(crate) struct CommandState {
     pub(crate) started: bool,
     pub(crate) failed: Option<Problem>,
     pub(crate) exit: Option<Exit>,
+    /// When that was said.
+    pub(crate) exited_at: Option<Instant>,
     pub(crate) output_ended: bool,
     pub(crate) changed: Arc<Notify>,
     received: u64,
@@ -61,6 +64,7 @@ impl CommandState {
             started: false,
             failed: None,
             exit: None,
+            exited_at: None,
             output_ended: false,
             changed: Arc::new(Notify::new()),
             received: 0,
@@ -92,7 +96,9 @@ impl CommandState {
     }
 
     fn input_taken(&mut self, count: u32) -> Result<(), Wrong> {
-        let left = usize::try_from(count).ok().and_then(|count| self.input_under_way.checked_sub(count));
+        let left = usize::try_from(count)
+            .ok()
+            .and_then(|count| self.input_under_way.checked_sub(count));
         self.input_under_way = left.ok_or("more input was taken than was sent")?;
         Ok(())
     }
@@ -279,6 +285,7 @@ impl Table {
                     survivors,
                 };
                 let first = state.exit.replace(exit).is_none();
+                state.exited_at = Some(Instant::now());
                 wrong_unless(first && state.started, "a command ended twice")
             }),
             FromGuest::StdinTaken { id, bytes } => self.on_command(id, |state| state.input_taken(bytes)),

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use harness_core::ports::ExecEnding;
+use harness_core::sandbox::SandboxSpec;
 use harness_core::units::Bytes;
 use harness_docker::DockerSettings;
 use pretty_assertions::assert_eq;
 
 use crate::support::{
-    ask, busybox, exited, in_sandbox, in_sandbox_with, living, root, sh, sh_for, text, timed_out,
+    ask, busybox, disk_is_watched, exited, in_sandbox, in_sandbox_with, living, root, sh, sh_for, surprises,
+    text, timed_out, until_runs,
 };
 
 #[tokio::test]
@@ -36,8 +38,8 @@ async fn endless_output_is_counted_until_the_timeout() {
     in_sandbox(busybox(), async |sandbox| {
         let result = sandbox.exec(&sh_for("yes", 1500)).await.unwrap();
         assert_eq!(result.ending, timed_out(1500));
-        // Only the note on the disk: the command could be ended alone.
-        assert_eq!(sandbox.info().notes.len(), 1, "{:?}", sandbox.info().notes);
+        // The command could be ended alone.
+        assert_eq!(surprises(&*sandbox), Vec::<String>::new());
         assert!(result.stdout.total > 1 << 20, "{}", result.stdout.total);
         assert_eq!(result.stdout.head.len() + result.stdout.tail.len(), 1 << 20);
         assert_eq!(living(&*sandbox).await, Vec::<String>::new());
@@ -75,6 +77,91 @@ async fn filling_the_disk_ends_a_command() {
         let filler = "i=0; while :; do i=$((i+1)); dd if=/dev/zero of=/tmp/f$i bs=1M count=2 2>/dev/null; sleep 0.2; done";
         let many = sandbox.exec(&sh(filler)).await.unwrap();
         assert_eq!(many.ending, ExecEnding::DiskLimit { limit: Bytes(8 << 20) });
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+fn small_disk() -> SandboxSpec {
+    let mut spec = busybox();
+    spec.resources.disk = Bytes(8 << 20);
+    spec
+}
+
+const FULL: ExecEnding = ExecEnding::DiskLimit {
+    limit: Bytes(8 << 20),
+};
+
+/// Each call is shorter than the time between two looks.
+#[tokio::test]
+async fn many_short_commands_do_not_escape_the_disk_limit() {
+    in_sandbox(small_disk(), async |sandbox| {
+        if !disk_is_watched(&*sandbox) {
+            return;
+        }
+        let mut told = 0;
+        for at in 0..40 {
+            let fill = format!("dd if=/dev/zero of=/tmp/f{at} bs=1M count=2 2>/dev/null; sleep 0.5");
+            if sandbox.exec(&sh(&fill)).await.unwrap().ending == FULL {
+                told += 1;
+            }
+        }
+        assert!(told > 3, "told {told} times");
+        // What is above the limit and does not grow may go on, so that room can be made.
+        while sandbox.exec(&sh("rm -f /tmp/f*")).await.unwrap().ending != exited(0) {}
+        assert_eq!(ask(&*sandbox, sh("sleep 5; echo below")).await, "below");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_fills_the_disk_between_two_commands_is_killed_and_told() {
+    in_sandbox(small_disk(), async |sandbox| {
+        if !disk_is_watched(&*sandbox) {
+            return;
+        }
+        let filler = "i=0; while :; do i=$((i+1)); dd if=/dev/zero of=/tmp/f$i bs=1M count=2 2>/dev/null; sleep 0.1; done";
+        ask(&*sandbox, sh(&format!("setsid sh -c '{filler}' >/dev/null 2>&1 &"))).await;
+        let used = async || {
+            let size = crate::support::inspect_size(&sandbox.info().id).await;
+            u64::try_from(size).unwrap()
+        };
+        let mut size = used().await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let now = used().await;
+            if now == size && now > 8 << 20 {
+                break;
+            }
+            let lives = Instant::now() < deadline;
+            assert!(lives, "{now}: {:?}", living(&*sandbox).await);
+            size = now;
+        }
+        assert_eq!(sandbox.exec(&sh("echo next")).await.unwrap().ending, FULL);
+        assert_eq!(ask(&*sandbox, sh("rm /tmp/f*; echo again")).await, "again");
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_fills_the_disk_is_ended() {
+    in_sandbox(small_disk(), async |sandbox| {
+        if !disk_is_watched(&*sandbox) {
+            return;
+        }
+        let terminal = sandbox.open_terminal(&crate::attacks::shell()).await.unwrap();
+        let filler =
+            b"i=0; while :; do i=$((i+1)); dd if=/dev/zero of=/tmp/f$i bs=1M count=2; sleep 0.1; done\n";
+        terminal.send(filler).await.unwrap();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut ended = None;
+        while ended.is_none() && Instant::now() < deadline {
+            ended = terminal.read(Duration::from_secs(1)).await.unwrap().ended;
+        }
+        assert_eq!(ended, Some(FULL));
+        assert_eq!(ask(&*sandbox, sh("echo told once")).await, "told once");
         assert_eq!(living(&*sandbox).await, Vec::<String>::new());
     })
     .await;
@@ -133,7 +220,7 @@ async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it() {
             );
             let id = sandbox.info().id;
             let (result, ()) = tokio::join!(async { sandbox.exec(&sh(command)).await }, async {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                until_runs(&*sandbox, "sleep 60").await;
                 crate::support::kill_container(&id).await;
             });
             assert_eq!(result.unwrap_err().name(), expected, "{command}");

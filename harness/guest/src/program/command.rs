@@ -137,7 +137,9 @@ impl Input {
     /// Returns how much was taken since the last call. A terminal's input is not counted.
     pub(crate) fn taken(&mut self) -> Option<u32> {
         let taken = std::mem::take(&mut self.taken);
-        u32::try_from(taken).ok().filter(|taken| *taken > 0 && !self.terminal)
+        u32::try_from(taken)
+            .ok()
+            .filter(|taken| *taken > 0 && !self.terminal)
     }
 
     /// Nothing more comes.

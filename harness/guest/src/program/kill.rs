@@ -255,7 +255,10 @@ impl Guest {
             .map(|(id, _)| *id)
             .collect();
         for id in killed {
-            let own = self.commands.get(&id).is_some_and(|command| command.exit.is_none());
+            let own = self
+                .commands
+                .get(&id)
+                .is_some_and(|command| command.exit.is_none());
             self.killing_is_over(id, u32::from(own));
         }
         match purpose {

@@ -219,7 +219,9 @@ mod tests {
     #[test]
     fn a_process_lives_as_long_as_one_of_its_threads() {
         let lives = |state: &str, threads: u32| {
-            let rest = REST.replacen('S', state, 1).replacen(" 20 0 1 ", &format!(" 20 0 {threads} "), 1);
+            let rest = REST
+                .replacen('S', state, 1)
+                .replacen(" 20 0 1 ", &format!(" 20 0 {threads} "), 1);
             parse_stat(format!("31 (x) {rest}").as_bytes()).unwrap().1.lives()
         };
         for (state, threads, expected) in [

@@ -50,7 +50,10 @@ impl Guest {
 
     /// Tells the host how much more of a command's input it may send.
     pub(crate) fn say_taken(&mut self, id: u32) {
-        let taken = self.commands.get_mut(&id).and_then(|command| command.input.taken());
+        let taken = self
+            .commands
+            .get_mut(&id)
+            .and_then(|command| command.input.taken());
         if let Some(bytes) = taken {
             self.outbox.say(&FromGuest::StdinTaken { id, bytes });
         }

@@ -270,7 +270,11 @@ mod tests {
 
     #[test]
     fn a_young_orphan_whose_marker_cannot_be_read_is_unclear() {
-        let mut world = World::of(&[(30, 1, 30, 100, b'S'), (40, 1, 40, 99, b'S'), (11, 10, 10, 100, b'S')]);
+        let mut world = World::of(&[
+            (30, 1, 30, 100, b'S'),
+            (40, 1, 40, 99, b'S'),
+            (11, 10, 10, 100, b'S'),
+        ]);
         world.unknown = vec![11, 40];
         assert_eq!(world.found(), (vec![10, 11, 30], vec![10, 30], false));
         world.unknown = vec![30];
