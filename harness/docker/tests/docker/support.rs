@@ -13,7 +13,7 @@ use harness_core::ports::{
 use harness_core::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::{Bytes, Timestamp};
-use harness_docker::{DockerProvider, DockerSettings};
+use harness_docker::{DockerProvider, DockerSettings, KeptContainer};
 
 /// Returns a provider, or `None` after saying so where there is no daemon.
 pub(crate) async fn provider_with(settings: DockerSettings) -> Option<DockerProvider> {
@@ -130,11 +130,21 @@ impl Bench {
         self.provider.start(&request).await.unwrap()
     }
 
+    /// Returns what is kept of this test.
+    pub(crate) async fn kept(&self) -> Vec<KeptContainer> {
+        let mut kept = self.provider.kept().await.unwrap();
+        kept.retain(|kept| kept.run == self.run.as_str());
+        kept
+    }
+
     pub(crate) async fn close(self) {
         self.provider
             .sweep(&SweepScope::Run(self.run.clone()))
             .await
             .unwrap();
+        for kept in self.kept().await {
+            self.provider.remove_kept(&kept).await.unwrap();
+        }
     }
 }
 
@@ -247,6 +257,27 @@ async fn agreed() -> bollard::Docker {
 /// Kills a container behind the provider's back.
 pub(crate) async fn kill_container(id: &str) {
     agreed().await.kill_container(id, None).await.unwrap();
+}
+
+/// Removes a container behind the provider's back.
+pub(crate) async fn remove_container(id: &str) {
+    let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new()
+        .force(true)
+        .build();
+    agreed().await.remove_container(id, Some(options)).await.unwrap();
+}
+
+/// Pauses a container behind the provider's back.
+pub(crate) async fn pause_container(id: &str) {
+    agreed().await.pause_container(id).await.unwrap();
+}
+
+/// Renames a container behind the provider's back.
+pub(crate) async fn rename_container(id: &str, name: &str) {
+    let options = bollard::query_parameters::RenameContainerOptionsBuilder::new()
+        .name(name)
+        .build();
+    agreed().await.rename_container(id, options).await.unwrap();
 }
 
 pub(crate) async fn inspect(id: &str) -> bollard::models::ContainerInspectResponse {

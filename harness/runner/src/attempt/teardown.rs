@@ -91,24 +91,31 @@ pub(crate) struct Released {
     pub(crate) facts: Vec<SandboxFact>,
 }
 
-/// Keeps or removes a sandbox; one that can't be kept is removed. It stays held until that is done: if this is
-/// dropped in between, teardown does it again.
+/// Keeps or removes a sandbox. One that can't be kept on request is removed; one that belongs in quarantine is evidence
+/// and never is. It stays held until that is done: if this is dropped in between, teardown does it again.
 pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released {
     let mut guard = held.lock().await;
     let mut released = Released::default();
     let Some(sandbox) = guard.as_deref() else {
         return released;
     };
-    let id = sandbox.info().id;
-    if let Some(reason) = reason {
-        match answer(sandbox.keep(reason)).await {
-            Ok(kept) => released.kept = Some(kept),
-            Err(why) => released.note(format!("sandbox {id} could not be kept: {why}")),
-        }
+    let info = sandbox.info();
+    let id = info.id;
+    let removed = match reason {
+        None => true,
+        Some(reason) => match answer(sandbox.keep(reason)).await {
+            Ok(kept) => {
+                released.kept = Some(kept);
+                false
+            }
+            Err(why) => released.not_kept(&id, reason, &why),
+        },
+    };
+    let later = sandbox.info().notes.into_iter();
+    for note in later.filter(|note| !info.notes.contains(note)) {
+        released.note(format!("sandbox {id}: {note}"));
     }
-    if released.kept.is_none()
-        && let Err(why) = answer(sandbox.stop()).await
-    {
+    if removed && let Err(why) = answer(sandbox.stop()).await {
         released.note(format!(
             "sandbox {id} was not removed and is left to the next sweep: {why}"
         ));
@@ -119,6 +126,19 @@ pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released
 }
 
 impl Released {
+    /// Notes that a sandbox could not be kept; returns whether it is removed instead.
+    fn not_kept(&mut self, id: &str, reason: KeepReason, why: &str) -> bool {
+        let (removed, instead) = match reason {
+            KeepReason::Asked => (true, ""),
+            KeepReason::Quarantine => (
+                false,
+                "; it is evidence, so it is left as it is and may have to be removed by hand",
+            ),
+        };
+        self.note(format!("sandbox {id} could not be kept: {why}{instead}"));
+        removed
+    }
+
     fn note(&mut self, note: String) {
         tracing::warn!("{note}");
         self.notes.push(note);

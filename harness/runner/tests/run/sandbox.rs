@@ -28,6 +28,19 @@ pub(crate) enum Did {
     Panics,
 }
 
+/// How sandboxes are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keeps {
+    /// As asked.
+    Well,
+    /// With a note.
+    WithTrouble,
+    /// Not at all.
+    Never,
+    /// Nobody knows.
+    WithoutAnAnswer,
+}
+
 /// A command that prints something and ends well, at once.
 pub(crate) fn prints(text: &str) -> Did {
     exits(0, text)
@@ -104,8 +117,8 @@ pub(crate) struct Provider {
     on_start: Box<OnStart>,
     /// Fails `stop`, and how long it takes; `None` is for ever.
     pub(crate) on_stop: Option<(Option<Duration>, bool)>,
-    /// Whether sandboxes can be kept.
-    pub(crate) keeps: bool,
+    /// How sandboxes are kept.
+    pub(crate) keeps: Keeps,
     /// What could not be removed in the background, and how long it takes to know; `None` is for ever.
     pub(crate) on_settle: (Option<Duration>, Vec<String>),
     /// What a command makes its sandbox report.
@@ -127,7 +140,7 @@ impl Provider {
             }),
             on_start: Box::new(|_, _| (Duration::from_millis(700), None)),
             on_stop: None,
-            keeps: true,
+            keeps: Keeps::Well,
             on_settle: (Some(Duration::ZERO), Vec::new()),
             reports: Arc::new(|_| Vec::new()),
             image_takes: Duration::ZERO,
@@ -184,6 +197,7 @@ impl Provider {
             on_terminal: Arc::clone(&self.on_terminal),
             on_stop: self.on_stop,
             keeps: self.keeps,
+            notes: Mutex::default(),
             reports: Arc::clone(&self.reports),
             facts: Mutex::default(),
             stopped: Mutex::new(false),
@@ -246,7 +260,8 @@ struct Fake {
     on_exec: Arc<OnExec>,
     on_terminal: Arc<OnTerminal>,
     on_stop: Option<(Option<Duration>, bool)>,
-    keeps: bool,
+    keeps: Keeps,
+    notes: Mutex<Vec<String>>,
     reports: Arc<Reports>,
     facts: Mutex<Vec<SandboxFact>>,
     stopped: Mutex<bool>,
@@ -325,7 +340,7 @@ impl Sandbox for Fake {
             id: self.id.clone(),
             image: "sha256:0".to_owned(),
             runtime: "runc".to_owned(),
-            notes: Vec::new(),
+            notes: self.notes.lock().unwrap().clone(),
         }
     }
 
@@ -408,8 +423,11 @@ impl Sandbox for Fake {
 
     fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
         Box::pin(async move {
-            if !self.keeps {
-                return Err(unreachable());
+            match self.keeps {
+                Keeps::Well => {}
+                Keeps::WithTrouble => self.notes.lock().unwrap().push("a service is gone".to_owned()),
+                Keeps::Never => return Err(unreachable()),
+                Keeps::WithoutAnAnswer => std::future::pending().await,
             }
             *self.stopped.lock().unwrap() = true;
             let mut seen = self.seen.lock().unwrap();
