@@ -13,7 +13,7 @@ use harness_core::ports::{
 use harness_core::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::{Bytes, Timestamp};
-use harness_docker::{DockerProvider, DockerSettings, KeptContainer};
+use harness_docker::{DockerProvider, DockerSettings, Helper, KeptContainer};
 
 /// Returns a provider, or `None` after saying so where there is no daemon.
 pub(crate) async fn provider_with(settings: DockerSettings) -> Option<DockerProvider> {
@@ -39,6 +39,33 @@ pub(crate) async fn daemon_knows(runtime: Runtime) -> bool {
     }
     knows
 }
+
+/// Settings of a provider whose sandboxes have no helper: every command is a call of the daemon.
+pub(crate) fn plain() -> DockerSettings {
+    DockerSettings {
+        helper: Helper::Never,
+        ..DockerSettings::default()
+    }
+}
+
+/// Makes two tests of a body that takes the provider's settings: what the helper promises holds for calls of the daemon
+/// too.
+macro_rules! with_and_without_the_helper {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn helped() {
+                super::$name(harness_docker::DockerSettings::default()).await;
+            }
+
+            #[tokio::test]
+            async fn by_the_daemon() {
+                super::$name(crate::support::plain()).await;
+            }
+        }
+    )+};
+}
+pub(crate) use with_and_without_the_helper;
 
 pub(crate) fn busybox() -> SandboxSpec {
     SandboxSpec {
