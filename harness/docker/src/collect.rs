@@ -369,11 +369,14 @@ mod tests {
         bytes
     }
 
+    /// Entries, the names that are taken, and why the rest is left.
+    type Trick<'a> = (Vec<Vec<u8>>, &'a [&'a str], &'a str);
+
     #[test]
     fn what_extended_headers_say_is_judged_like_a_plain_entry() {
         let body = || entry(b"agent/harmless", b'0', THREE, b"abc");
         let long = "n".repeat(300);
-        let tricks: [(Vec<Vec<u8>>, &[&str], &str); 9] = [
+        let tricks: [Trick<'_>; 9] = [
             (vec![sparse()], &[], "/home/agent/sparse: not a regular file"),
             (
                 vec![pax("path", "agent/../../etc/passwd"), body()],

@@ -8,20 +8,24 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RenameContainerOptionsBuilder};
 use futures_util::future::join_all;
 use harness_core::ids::{AttemptId, RunId};
 use harness_core::ports::{KeepReason, KeptSandbox, Sandbox, SandboxError, SweepScope};
+use harness_core::sandbox::Runtime;
 use harness_core::units::Timestamp;
 use tokio::time::sleep;
 
 use crate::config::{LABEL_ATTEMPT, LABEL_EXPIRES, LABEL_RUN, LABEL_SERVICE, LABEL_USER, LABEL_WORKDIR};
 use crate::errors::About;
 use crate::gc::LeftoverKind;
+use crate::helper;
 use crate::link::Broken;
+use crate::pace::Lifecycle;
 use crate::provider::{DockerProvider, Shared};
 use crate::sandbox::DockerSandbox;
+use crate::scripts;
 
 const QUARANTINE: &str = "harness-quarantine-";
 const ASKED: &str = "harness-kept-";
@@ -65,6 +69,9 @@ pub(crate) fn reason_of(name: &str) -> Option<KeepReason> {
 /// within that time.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+/// How long a command that was asked for may take to reach the daemon, and to be started there.
+const ASKED_BEFORE: Duration = Duration::from_millis(300);
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What became of a container that was to be kept.
 #[derive(Debug)]
@@ -332,15 +339,85 @@ impl DockerProvider {
         done.map_err(|error| self.shared.error(&error, "unpause a sandbox", About::Container))
     }
 
-    /// Removes a kept sandbox. It is let run again just before: under gVisor a container that dies while it is paused
-    /// leaves a process of the daemon behind for ever.
+    /// Stops the processes of a kept sandbox once no command is being started in it; false if none runs.
+    pub async fn pause(&self, kept: &KeptContainer) -> Result<bool, SandboxError> {
+        let settled = tokio::time::timeout(STARTED_WITHIN, self.until_nothing_starts(&kept.id)).await;
+        let busy = |_| SandboxError::Daemon {
+            operation: "stop the processes of a sandbox".to_owned(),
+            detail: "a command is still being started in it".to_owned(),
+        };
+        settled.map_err(busy)??;
+        self.shared.pause(&kept.id).await
+    }
+
+    /// Waits until the daemon has started every command that it was asked for. Paused before, the command would never
+    /// be there, and the daemon would wait for it and answer nothing more about the container (Docker 20.10, cgroup v1).
+    async fn until_nothing_starts(&self, id: &str) -> Result<(), SandboxError> {
+        let failed = |error: Error| {
+            self.shared
+                .error(&error, "look at a kept sandbox", About::Container)
+        };
+        let docker = &self.shared.docker;
+        loop {
+            sleep(ASKED_BEFORE).await;
+            let found = docker.inspect_container(id, None).await.map_err(failed)?;
+            let mut starts = false;
+            for exec in found.exec_ids.unwrap_or_default() {
+                // One that is unknown has ended.
+                let exec = docker.inspect_exec(&exec).await.unwrap_or_default();
+                starts |= exec.running == Some(true) && exec.pid.unwrap_or_default() == 0;
+            }
+            if !starts {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns whether a kept sandbox had services or an allow-list. Their connections ended with the attempt.
+    pub async fn had_connections(&self, kept: &KeptContainer) -> Result<bool, SandboxError> {
+        let found = self.look_at_kept(kept).await?;
+        let first = found
+            .config
+            .and_then(|config| config.entrypoint)
+            .unwrap_or_default();
+        // What the helper writes into `/etc/hosts`.
+        let hosts = first
+            .get(2)
+            .filter(|_| first.first().is_some_and(|first| first == helper::PROGRAM));
+        Ok(hosts.is_some_and(|hosts| hosts != scripts::HOSTS))
+    }
+
+    /// Removes a kept sandbox.
     pub async fn remove_kept(&self, kept: &KeptContainer) -> Result<(), SandboxError> {
+        let permit = self.shared.pace.admit().await?;
+        let removed = self.remove_kept_now(kept).await;
+        permit.done(Lifecycle::Other, &removed);
+        removed
+    }
+
+    /// Under gVisor a container that dies while it is paused leaves a process of the daemon behind for ever, so it is let
+    /// run again just before. With other runtimes nothing of what was stopped runs once more.
+    async fn remove_kept_now(&self, kept: &KeptContainer) -> Result<(), SandboxError> {
+        let runtime = match self.look_at_kept(kept).await {
+            Ok(found) => found.host_config.and_then(|config| config.runtime),
+            Err(SandboxError::Gone { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if kept.paused
+            && runtime.as_deref() == Some(Runtime::Runsc.name())
             && let Err(error) = self.unpause(kept).await
         {
             tracing::debug!(container = %kept.id, %error, "a kept sandbox is removed while it is paused");
         }
-        self.shared.remove_in_turn(&kept.id).await
+        self.shared.remove_container(&kept.id).await
+    }
+
+    async fn look_at_kept(&self, kept: &KeptContainer) -> Result<ContainerInspectResponse, SandboxError> {
+        let found = self.shared.docker.inspect_container(&kept.id, None).await;
+        found.map_err(|error| {
+            self.shared
+                .error(&error, "look at a kept sandbox", About::Container)
+        })
     }
 }
 
