@@ -2,7 +2,7 @@
 //!
 //! Owns: connecting, starting sandboxes, and what all sandboxes share. Must not: know recipes of images.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     /// Images in which the helper does not run, and why.
     helper_refused: Mutex<HashMap<String, String>>,
     pub(crate) removals: Removals,
+    /// Containers in quarantine, which no sweep of this process takes even if they could not be marked.
+    pub(crate) spared: Mutex<BTreeSet<String>>,
 }
 
 impl DockerProvider {
@@ -107,6 +109,7 @@ impl DockerProvider {
                 helper_provided: OnceCell::new(),
                 helper_refused: Mutex::default(),
                 removals,
+                spared: Mutex::default(),
             }),
         })
     }
@@ -171,8 +174,7 @@ impl DockerProvider {
         if let Some(link) = &sandbox.link
             && let Err(error) = sandbox.write_helped(link, &request.files).await
         {
-            sandbox.remove().await?;
-            return Err(error.into());
+            return Err(sandbox.end_after(error).await.into());
         }
         Ok(sandbox)
     }
@@ -188,7 +190,8 @@ impl DockerProvider {
         let ear = shared.switchboard.listen(&id);
         match self.greet(&id, facts, wanted.request).await {
             Ok(link) => Ok((id, ear, link)),
-            Err(refused) => {
+            Err(Refused::Sandbox(error)) => Err(shared.end_container_after(&id, error).await.into()),
+            Err(refused @ Refused::Helper(_)) => {
                 shared.remove_container(&id).await?;
                 Err(refused)
             }

@@ -13,7 +13,7 @@ use harness_core::ports::{
 use harness_core::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::{Bytes, Timestamp};
-use harness_docker::{DockerProvider, DockerSettings};
+use harness_docker::{DockerProvider, DockerSettings, Helper, KeptContainer};
 
 /// Returns a provider, or `None` after saying so where there is no daemon.
 pub(crate) async fn provider_with(settings: DockerSettings) -> Option<DockerProvider> {
@@ -39,6 +39,33 @@ pub(crate) async fn daemon_knows(runtime: Runtime) -> bool {
     }
     knows
 }
+
+/// Settings of a provider whose sandboxes have no helper: every command is a call of the daemon.
+pub(crate) fn plain() -> DockerSettings {
+    DockerSettings {
+        helper: Helper::Never,
+        ..DockerSettings::default()
+    }
+}
+
+/// Makes two tests of a body that takes the provider's settings: what the helper promises holds for calls of the daemon
+/// too.
+macro_rules! with_and_without_the_helper {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn helped() {
+                super::$name(harness_docker::DockerSettings::default()).await;
+            }
+
+            #[tokio::test]
+            async fn by_the_daemon() {
+                super::$name(crate::support::plain()).await;
+            }
+        }
+    )+};
+}
+pub(crate) use with_and_without_the_helper;
 
 pub(crate) fn busybox() -> SandboxSpec {
     SandboxSpec {
@@ -130,11 +157,21 @@ impl Bench {
         self.provider.start(&request).await.unwrap()
     }
 
+    /// Returns what is kept of this test.
+    pub(crate) async fn kept(&self) -> Vec<KeptContainer> {
+        let mut kept = self.provider.kept().await.unwrap();
+        kept.retain(|kept| kept.run == self.run.as_str());
+        kept
+    }
+
     pub(crate) async fn close(self) {
         self.provider
             .sweep(&SweepScope::Run(self.run.clone()))
             .await
             .unwrap();
+        for kept in self.kept().await {
+            self.provider.remove_kept(&kept).await.unwrap();
+        }
     }
 }
 
@@ -230,27 +267,29 @@ pub(crate) async fn living_in_the_end(sandbox: &dyn Sandbox) -> Vec<String> {
     left
 }
 
-/// Waits until a command of this name and arguments runs.
-pub(crate) async fn until_runs(sandbox: &dyn Sandbox, wanted: &str) {
-    while !living(sandbox).await.iter().any(|line| line == wanted) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+/// Waits until a command runs in a container; the daemon is asked, since a command of ours would share in what happens.
+pub(crate) async fn until_runs(id: &str, wanted: &str) {
+    let docker = agreed().await;
+    loop {
+        let options = bollard::query_parameters::TopOptionsBuilder::new()
+            .ps_args("-eo pid,args")
+            .build();
+        let top = docker.top_processes(id, Some(options)).await.unwrap();
+        let rows = top.processes.unwrap_or_default();
+        if rows
+            .iter()
+            .any(|row| row.last().is_some_and(|args| args == wanted))
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 /// Returns whether this daemon leaves the disk limit to us.
 pub(crate) fn disk_is_watched(sandbox: &dyn Sandbox) -> bool {
-    sandbox.info().notes.iter().any(|note| is_about_quota(note))
-}
-
-fn is_about_quota(note: &str) -> bool {
-    note.starts_with("the daemon's storage driver has no quota")
-}
-
-/// Returns the notes about anything but what the daemon lacks.
-pub(crate) fn surprises(sandbox: &dyn Sandbox) -> Vec<String> {
-    let mut notes = sandbox.info().notes;
-    notes.retain(|note| !is_about_quota(note));
-    notes
+    let about_it = |note: &String| note.starts_with("the daemon's storage driver has no quota");
+    sandbox.info().notes.iter().any(about_it)
 }
 
 /// How the keeper's command begins, which a process that it has just forked shows too.
@@ -283,6 +322,27 @@ async fn agreed() -> bollard::Docker {
 /// Kills a container behind the provider's back.
 pub(crate) async fn kill_container(id: &str) {
     agreed().await.kill_container(id, None).await.unwrap();
+}
+
+/// Removes a container behind the provider's back.
+pub(crate) async fn remove_container(id: &str) {
+    let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new()
+        .force(true)
+        .build();
+    agreed().await.remove_container(id, Some(options)).await.unwrap();
+}
+
+/// Pauses a container behind the provider's back.
+pub(crate) async fn pause_container(id: &str) {
+    agreed().await.pause_container(id).await.unwrap();
+}
+
+/// Renames a container behind the provider's back.
+pub(crate) async fn rename_container(id: &str, name: &str) {
+    let options = bollard::query_parameters::RenameContainerOptionsBuilder::new()
+        .name(name)
+        .build();
+    agreed().await.rename_container(id, options).await.unwrap();
 }
 
 pub(crate) async fn inspect(id: &str) -> bollard::models::ContainerInspectResponse {

@@ -101,8 +101,8 @@ pub(crate) struct Released {
     pub(crate) info: Option<SandboxInfo>,
 }
 
-/// Keeps or removes a sandbox; one that can't be kept is removed. It stays held until that is done: if this is
-/// dropped in between, teardown does it again.
+/// Keeps or removes a sandbox. One that can't be kept on request is removed; one that belongs in quarantine is evidence
+/// and never is. It stays held until that is done: if this is dropped in between, teardown does it again.
 pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released {
     let mut guard = held.lock().await;
     let mut released = Released::default();
@@ -110,15 +110,17 @@ pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released
         return released;
     };
     let id = sandbox.info().id;
-    if let Some(reason) = reason {
-        match answer(sandbox.keep(reason)).await {
-            Ok(kept) => released.kept = Some(kept),
-            Err(why) => released.note(format!("sandbox {id} could not be kept: {why}")),
-        }
-    }
-    if released.kept.is_none()
-        && let Err(why) = answer(sandbox.stop()).await
-    {
+    let removed = match reason {
+        None => true,
+        Some(reason) => match answer(sandbox.keep(reason)).await {
+            Ok(kept) => {
+                released.kept = Some(kept);
+                false
+            }
+            Err(why) => released.not_kept(&id, reason, &why),
+        },
+    };
+    if removed && let Err(why) = answer(sandbox.stop()).await {
         released.note(format!(
             "sandbox {id} was not removed and is left to the next sweep: {why}"
         ));
@@ -130,6 +132,19 @@ pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released
 }
 
 impl Released {
+    /// Notes that a sandbox could not be kept; returns whether it is removed instead.
+    fn not_kept(&mut self, id: &str, reason: KeepReason, why: &str) -> bool {
+        let (removed, instead) = match reason {
+            KeepReason::Asked => (true, ""),
+            KeepReason::Quarantine => (
+                false,
+                "; it is evidence, so it is left as it is and may have to be removed by hand",
+            ),
+        };
+        self.note(format!("sandbox {id} could not be kept: {why}{instead}"));
+        removed
+    }
+
     fn note(&mut self, note: String) {
         tracing::warn!("{note}");
         self.notes.push(note);

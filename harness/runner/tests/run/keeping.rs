@@ -13,7 +13,7 @@ use pretty_assertions::assert_eq;
 use tokio::time::sleep;
 
 use crate::models::{bash, model, now, says, submits, turns};
-use crate::sandbox::{Did, Provider, exits, gone, prints};
+use crate::sandbox::{Did, Keeps, Provider, exits, gone, prints};
 use crate::world::{BOXED, World, task, within};
 
 const COMPLETE: RunEnding = RunEnding::Finished(Finish::Ended(RunEnd::Complete));
@@ -45,6 +45,12 @@ fn kept(nth: u32, reason: KeepReason) -> KeptSandbox {
         id,
         reason,
         paused: reason == KeepReason::Quarantine,
+    }
+}
+
+fn noted(text: &str) -> AttemptEvent {
+    AttemptEvent::Noted {
+        text: text.to_owned(),
     }
 }
 
@@ -151,19 +157,58 @@ async fn what_was_cancelled_is_never_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sandbox_that_cannot_be_kept_is_removed_with_a_note() {
-    let mut provider = Provider::new(|_, _| Did::Fails(breached()));
-    provider.keeps = false;
-    let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
+async fn a_sandbox_that_cannot_be_kept_on_request_is_removed_with_a_note() {
+    let mut provider = Provider::new(|_, _| prints(""));
+    provider.keeps = Keeps::Never;
+    let mut world = World::new(
+        "",
+        vec![task("a", 1, BOXED)],
+        turns(vec![submits("wrong")]),
+        provider,
+    );
+    world.keep = KeepSandboxes::Failed;
     assert_eq!(world.run().await, Ok(COMPLETE));
     let text = "sandbox box-0 could not be kept: no Docker daemon answers at /nowhere: connection refused";
-    assert_eq!(
-        told(&world),
-        [AttemptEvent::Noted {
-            text: text.to_owned()
-        }]
-    );
+    assert_eq!(told(&world), [noted(text)]);
     assert_eq!(world.provider.seen().stopped, 1);
+}
+
+/// A sandbox of a containment event is evidence: whatever goes wrong while it is put into quarantine, it stays.
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_that_fails_removes_nothing() {
+    let left = "it is evidence, so it is left as it is and may have to be removed by hand";
+    let cases = [
+        (
+            Keeps::Never,
+            format!(
+                "sandbox box-0 could not be kept: no Docker daemon answers at /nowhere: connection refused; {left}"
+            ),
+        ),
+        (
+            Keeps::WithoutAnAnswer,
+            format!("sandbox box-0 could not be kept: no answer within a minute; {left}"),
+        ),
+    ];
+    for (keeps, text) in cases {
+        let mut provider = Provider::new(|_, _| Did::Fails(breached()));
+        provider.keeps = keeps;
+        let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
+        let (input, _interrupt, _) = world.input();
+        assert_eq!(within(run(input)).await, Ok(COMPLETE));
+        assert_eq!(told(&world), [noted(&text)]);
+        let seen = world.provider.seen();
+        assert_eq!((seen.live, seen.stopped), (1, 0), "{keeps:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_up_while_a_sandbox_was_kept_is_noted() {
+    let mut provider = Provider::new(|_, _| Did::Fails(breached()));
+    provider.keeps = Keeps::WithTrouble;
+    let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    let kept = AttemptEvent::SandboxKept(kept(0, KeepReason::Quarantine));
+    assert_eq!(told(&world), [noted("a service is gone"), kept]);
 }
 
 fn fresh(keep: KeepSandboxes, on_check: fn() -> Did) -> World {

@@ -28,6 +28,19 @@ pub(crate) enum Did {
     Panics,
 }
 
+/// How sandboxes are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keeps {
+    /// As asked.
+    Well,
+    /// With a note.
+    WithTrouble,
+    /// Not at all.
+    Never,
+    /// Nobody knows.
+    WithoutAnAnswer,
+}
+
 /// A command that prints something and ends well, at once.
 pub(crate) fn prints(text: &str) -> Did {
     exits(0, text)
@@ -105,8 +118,8 @@ pub(crate) struct Provider {
     on_start: Box<OnStart>,
     /// Fails `stop`, and how long it takes; `None` is for ever.
     pub(crate) on_stop: Option<(Option<Duration>, bool)>,
-    /// Whether sandboxes can be kept.
-    pub(crate) keeps: bool,
+    /// How sandboxes are kept.
+    pub(crate) keeps: Keeps,
     /// What could not be removed in the background, and how long it takes to know; `None` is for ever.
     pub(crate) on_settle: (Option<Duration>, Vec<String>),
     /// What a command makes its sandbox report.
@@ -132,7 +145,7 @@ impl Provider {
             }),
             on_start: Box::new(|_, _| (Duration::from_millis(700), None)),
             on_stop: None,
-            keeps: true,
+            keeps: Keeps::Well,
             on_settle: (Some(Duration::ZERO), Vec::new()),
             reports: Arc::new(|_| Vec::new()),
             notes: Arc::new(|_| Vec::new()),
@@ -256,7 +269,7 @@ struct Fake {
     on_exec: Arc<OnExec>,
     on_terminal: Arc<OnTerminal>,
     on_stop: Option<(Option<Duration>, bool)>,
-    keeps: bool,
+    keeps: Keeps,
     reports: Arc<Reports>,
     facts: Mutex<Vec<SandboxFact>>,
     on_note: Arc<Notes>,
@@ -426,8 +439,11 @@ impl Sandbox for Fake {
 
     fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
         Box::pin(async move {
-            if !self.keeps {
-                return Err(unreachable());
+            match self.keeps {
+                Keeps::Well => {}
+                Keeps::WithTrouble => self.notes.lock().unwrap().push("a service is gone".to_owned()),
+                Keeps::Never => return Err(unreachable()),
+                Keeps::WithoutAnAnswer => std::future::pending().await,
             }
             *self.stopped.lock().unwrap() = true;
             let mut seen = self.seen.lock().unwrap();

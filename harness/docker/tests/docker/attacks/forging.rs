@@ -32,7 +32,7 @@ fn frame(message: &FromGuest) -> Vec<u8> {
     bytes
 }
 
-fn hello() -> Vec<u8> {
+pub(super) fn hello() -> Vec<u8> {
     frame(&FromGuest::Hello { version: VERSION })
 }
 
@@ -49,7 +49,7 @@ fn output(id: u32, count: usize) -> Vec<u8> {
     })
 }
 
-fn exited(id: u32) -> Vec<u8> {
+pub(super) fn exited(id: u32) -> Vec<u8> {
     let ending = Ending::Exited(0);
     frame(&FromGuest::Exited {
         id,
@@ -113,7 +113,7 @@ pub(super) fn every_forgery() -> Vec<Vec<u8>> {
 const LIAR: &[u8] = b"#!/bin/sh\nprintf \"$GREETS\"\n[ -z \"$SAYS$THEN\" ] || head -c 1 >/dev/null\nprintf \"$SAYS\"\neval \"$THEN\"\nsleep 1000\n";
 
 /// A sandbox whose helper greets so, then waits for the first request, says something, and does something.
-fn lying(runtime: Runtime, greets: &[u8], says: &[u8], then: &str) -> SandboxSpec {
+pub(super) fn lying(runtime: Runtime, greets: &[u8], says: &[u8], then: &str) -> SandboxSpec {
     let variables = [
         ("GREETS", octal(greets)),
         ("SAYS", octal(says)),
@@ -125,7 +125,7 @@ fn lying(runtime: Runtime, greets: &[u8], says: &[u8], then: &str) -> SandboxSpe
 }
 
 /// Runs something with a provider that has this helper.
-async fn with_liar<F>(runtime: Runtime, body: F)
+pub(super) async fn with_liar<F>(runtime: Runtime, body: F)
 where
     F: AsyncFnOnce(&Bench) + Send,
 {
