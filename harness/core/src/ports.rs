@@ -18,9 +18,11 @@ use crate::task::FileData;
 use crate::text::Captured;
 use crate::units::{Bytes, Moment, Timestamp, seconds};
 
+mod fact_room;
 mod facts;
 mod terminal;
 
+pub use fact_room::{FactBounds, FactRoom};
 pub use facts::{CollectRequest, Collected, CollectedFile, KeepReason, KeptSandbox, SandboxFact};
 pub use terminal::{Terminal, TerminalOutput, TerminalRequest, TerminalState, WindowSize};
 

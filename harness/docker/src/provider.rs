@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bollard::errors::Error;
 use bollard::query_parameters::CreateContainerOptions;
@@ -16,10 +16,10 @@ use harness_core::ports::{
 };
 use harness_core::sandbox::{NetworkPolicy, Runtime, SandboxSpec};
 use harness_core::task::FileData;
-use harness_core::units::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
+use crate::clock::now;
 use crate::config::{self, ContainerPlan, DiskQuota, First, RootPowers};
 use crate::errors::{self, About, Failure, meaning};
 use crate::events::{self, Ear, Switchboard};
@@ -438,11 +438,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.events.abort();
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn boot_id() -> String {

@@ -176,6 +176,7 @@ impl DockerSandbox {
     pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
         if !self.stopped.swap(true, Ordering::AcqRel) {
             self.removed.store(true, Ordering::Release);
+            self.log.end_of_services();
             self.end_connections().await;
             self.shared.remove_later(self.containers()).await;
         }

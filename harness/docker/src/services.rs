@@ -357,8 +357,12 @@ async fn attach(
     }
     if let Some(list) = list {
         let log = Arc::clone(&sandbox.log);
-        let report = Arc::new(move |attempt| log.push(SandboxFact::Egress(attempt)));
-        let proxy = Arc::new(Proxy::new(list, Arc::new(RealOutside), report));
+        let report = Arc::new(move |fact| log.push(fact));
+        let nets = services.iter().filter_map(|service| {
+            let link = service.sandbox.link.as_ref()?;
+            Some((service.name.clone(), link.net().clone()))
+        });
+        let proxy = Arc::new(Proxy::new(list, nets.collect(), Arc::new(RealOutside), report));
         let listening = link.listen(PROXY_ADDRESS, PROXY_PORT).await;
         let listener = listening.map_err(|detail| SandboxError::Daemon {
             operation: "listen for the proxy in a sandbox".to_owned(),

@@ -6,18 +6,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use harness_core::event::AttemptEvent;
-use harness_core::ports::{Sandbox, SandboxFact, StoreError};
+use harness_core::ports::{FactBounds, FactRoom, Sandbox, SandboxFact, StoreError};
 
 use super::{Attempt, Held};
 
-/// How many facts of one attempt are logged.
-const LOGGED: u32 = 1000;
+/// How much of one attempt is logged.
+const LOGGED: FactBounds = FactBounds {
+    of_verdict: 500,
+    of_endpoint: 50,
+    others: 500,
+};
 
-/// How many facts were logged, and how many were not.
-#[derive(Debug, Default)]
-pub(super) struct FactBook {
-    logged: u32,
-    dropped: u64,
+/// How much there is room for, and what was not logged.
+#[derive(Debug)]
+pub(super) struct FactBook(FactRoom);
+
+impl Default for FactBook {
+    fn default() -> Self {
+        Self(FactRoom::new(LOGGED))
+    }
 }
 
 impl Attempt {
@@ -38,17 +45,14 @@ impl Attempt {
         for fact in facts {
             match &fact {
                 SandboxFact::Egress(attempt) => self.egress.count(attempt.verdict),
-                SandboxFact::ServiceEnded { .. } => {}
-                SandboxFact::Dropped { count } => {
-                    self.facts.dropped = self.facts.dropped.saturating_add(*count);
-                    continue;
-                }
+                SandboxFact::Dropped { egress, .. } => self.egress.add(*egress),
+                SandboxFact::EgressOpened(_)
+                | SandboxFact::ServiceEnded { .. }
+                | SandboxFact::ServiceBroken { .. } => {}
             }
-            if self.facts.logged >= LOGGED {
-                self.facts.dropped = self.facts.dropped.saturating_add(1);
+            if !self.facts.0.takes(&fact) {
                 continue;
             }
-            self.facts.logged += 1;
             let logged = self.journal.append(&AttemptEvent::SandboxReported { fact });
             failed = failed.or(logged.err());
         }
@@ -57,11 +61,9 @@ impl Attempt {
 
     /// Logs how many facts were not logged, once.
     pub(super) fn close_facts(&mut self) -> Result<(), StoreError> {
-        let count = std::mem::take(&mut self.facts.dropped);
-        if count == 0 {
+        let Some(fact) = self.facts.0.take_dropped() else {
             return Ok(());
-        }
-        let fact = SandboxFact::Dropped { count };
+        };
         self.journal.append(&AttemptEvent::SandboxReported { fact })
     }
 }
