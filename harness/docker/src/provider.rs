@@ -28,7 +28,7 @@ use crate::files::{self, Target, Workdir};
 use crate::helper::{self, HelperProgram};
 use crate::link::{Attached, Broken, Link};
 use crate::pace::{Lifecycle, Pace};
-use crate::removal::Removals;
+use crate::removal::{Removals, Unclaimed};
 use crate::sandbox::DockerSandbox;
 use crate::scripts;
 use crate::settings::DockerSettings;
@@ -163,9 +163,9 @@ impl DockerProvider {
         let permit = shared.pace.admit().await?;
         let begun = self.create_and_greet(wanted, facts, first).await;
         permit.done(Lifecycle::Start, &about_the_daemon(&begun));
-        let (id, ear, link) = begun?;
+        let (made, ear, link) = begun?;
         let link = Arc::new(link);
-        let mut sandbox = self.sandbox(request, facts.clone(), id, ear);
+        let mut sandbox = self.sandbox(request, facts.clone(), made.claim(), ear);
         sandbox.link = Some(link);
         if let Some(link) = &sandbox.link
             && let Err(error) = sandbox.write_helped(link, &request.files).await
@@ -181,14 +181,13 @@ impl DockerProvider {
         wanted: &Wanted<'_>,
         facts: &ImageFacts,
         first: First<'_>,
-    ) -> Result<(String, Ear, Link), Refused> {
-        let shared = &self.shared;
-        let id = self.create(wanted, facts, first).await?;
-        let ear = shared.switchboard.listen(&id);
-        match self.greet(&id, facts, wanted.request).await {
-            Ok(link) => Ok((id, ear, link)),
+    ) -> Result<(Unclaimed, Ear, Link), Refused> {
+        let made = self.create(wanted, facts, first).await?;
+        let ear = self.shared.switchboard.listen(made.id());
+        match self.greet(made.id(), facts, wanted.request).await {
+            Ok(link) => Ok((made, ear, link)),
             Err(refused) => {
-                shared.remove_container(&id).await?;
+                made.remove().await?;
                 Err(refused)
             }
         }
@@ -239,8 +238,8 @@ impl DockerProvider {
         let permit = shared.pace.admit().await?;
         let begun = self.create_and_fill(wanted, facts, archive).await;
         permit.done(Lifecycle::Start, &begun);
-        let (id, ear) = begun?;
-        Ok(self.sandbox(request, facts.clone(), id, ear))
+        let (made, ear) = begun?;
+        Ok(self.sandbox(request, facts.clone(), made.claim(), ear))
     }
 
     async fn create_and_fill(
@@ -248,15 +247,14 @@ impl DockerProvider {
         wanted: &Wanted<'_>,
         facts: &ImageFacts,
         archive: Option<Vec<u8>>,
-    ) -> Result<(String, Ear), SandboxError> {
-        let shared = &self.shared;
-        let id = self.create(wanted, facts, First::Keeper).await?;
-        let ear = shared.switchboard.listen(&id);
-        if let Err(error) = self.fill_and_start(&id, archive).await {
-            shared.remove_container(&id).await?;
+    ) -> Result<(Unclaimed, Ear), SandboxError> {
+        let made = self.create(wanted, facts, First::Keeper).await?;
+        let ear = self.shared.switchboard.listen(made.id());
+        if let Err(error) = self.fill_and_start(made.id(), archive).await {
+            made.remove().await?;
             return Err(error);
         }
-        Ok((id, ear))
+        Ok((made, ear))
     }
 
     async fn create(
@@ -264,7 +262,7 @@ impl DockerProvider {
         wanted: &Wanted<'_>,
         facts: &ImageFacts,
         first: First<'_>,
-    ) -> Result<String, SandboxError> {
+    ) -> Result<Unclaimed, SandboxError> {
         let (shared, request) = (&self.shared, wanted.request);
         let spec = &request.spec;
         let mut labels = config::labels(&request.labels, &shared.boot, &shared.owner);
@@ -282,10 +280,7 @@ impl DockerProvider {
             quota: shared.known_quota().unwrap_or(DiskQuota::Unsupported),
             cpus: spec.resources.cpus.min(shared.cpus),
         });
-        let options = None::<CreateContainerOptions>;
-        let created = shared.docker.create_container(options, body).await;
-        let created = created.map_err(|error| shared.error(&error, "create a sandbox", About::Container))?;
-        Ok(created.id)
+        shared.create_unclaimed(body).await
     }
 
     /// Puts together what is known of a container that runs.

@@ -301,7 +301,8 @@ impl Sandbox for DockerSandbox {
 impl Drop for DockerSandbox {
     fn drop(&mut self) {
         if !self.stopped.load(Ordering::Acquire) {
-            tracing::warn!(container = %self.id, "a sandbox was dropped without being removed; `harness gc` finds it");
+            tracing::warn!(container = %self.id, "a sandbox was dropped without being removed; it is removed in the background");
+            self.shared.remove_dropped(self.containers());
         }
     }
 }
