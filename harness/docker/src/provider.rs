@@ -111,18 +111,37 @@ impl DockerProvider {
     }
 
     async fn start_sandbox(&self, request: &SandboxRequest) -> Result<Box<dyn Sandbox>, SandboxError> {
-        if config::is_open(&request.spec) {
-            self.shared.provide_open_network().await?;
+        if !config::is_open(&request.spec) {
+            return self.start_whole(request, None).await;
         }
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let network = self.shared.provide_open_network().await?;
+            let started = self.start_whole(request, Some(&network)).await;
+            // Another process may have taken an unused network away before the sandbox was on it.
+            if started.is_ok() || tries == 0 || !self.shared.is_gone(&network).await {
+                return started;
+            }
+        }
+    }
+
+    /// Starts a sandbox with all that it has. An open one is on a network of the daemon's, given by its id.
+    async fn start_whole(
+        &self,
+        request: &SandboxRequest,
+        network: Option<&str>,
+    ) -> Result<Box<dyn Sandbox>, SandboxError> {
         let listed = matches!(request.spec.network, NetworkPolicy::Allow(_));
         if listed || !request.spec.services.is_empty() {
-            return Ok(Box::new(self.start_attached(request).await?));
+            return Ok(Box::new(self.start_attached(request, network).await?));
         }
         let container = Wanted {
             request,
             part: Part::Sandbox,
             hosts: scripts::HOSTS,
             root: None,
+            network,
         };
         Ok(Box::new(self.start_one(container).await?))
     }
@@ -277,6 +296,7 @@ impl DockerProvider {
             root: wanted.root.unwrap_or(RootPowers::None),
             labels,
             first,
+            network: wanted.network,
             quota: shared.known_quota().unwrap_or(DiskQuota::Unsupported),
             cpus: spec.resources.cpus.min(shared.cpus),
         });
@@ -335,6 +355,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) hosts: &'a str,
     /// What root's processes may; by default what the task's user leaves them.
     pub(crate) root: Option<RootPowers>,
+    /// The id of the daemon's network that it is on, if it is on any.
+    pub(crate) network: Option<&'a str>,
 }
 
 /// What a container is to its attempt.

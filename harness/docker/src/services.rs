@@ -120,6 +120,7 @@ impl DockerProvider {
             part: Part::Service,
             hosts,
             root: Some(RootPowers::Few),
+            network: None,
         };
         let sandbox = self.start_one(wanted).await?;
         let Some(link) = sandbox.link.clone() else {
@@ -292,6 +293,7 @@ impl DockerProvider {
     pub(crate) async fn start_attached(
         &self,
         request: &SandboxRequest,
+        network: Option<&str>,
     ) -> Result<DockerSandbox, SandboxError> {
         let log = Arc::new(FactLog::default());
         let list = allow_list(&request.spec)?;
@@ -302,6 +304,7 @@ impl DockerProvider {
             part: Part::Sandbox,
             hosts: &hosts,
             root: None,
+            network,
         };
         let (sandbox, services) =
             tokio::join!(self.start_one(wanted), self.start_services(request, &hosts, &log));
