@@ -177,6 +177,9 @@ pub trait Sandbox: Send + Sync {
     /// Reads the regular files that match patterns, as far as the task's user may read them. Links are not followed.
     fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>>;
 
+    /// Checks that nothing has happened to the sandbox and its services while nobody used them.
+    fn check(&self) -> Later<'_, Result<(), SandboxError>>;
+
     /// Returns what happened since the last call without being asked for.
     fn take_facts(&self) -> Vec<SandboxFact>;
 

@@ -24,7 +24,7 @@ use crate::facts_log::FactLog;
 use crate::files::check_path;
 use crate::link::{Broken, Link};
 use crate::provider::Shared;
-use crate::services::Attached;
+use crate::services::{Attached, Service};
 
 /// A running container.
 pub(crate) struct DockerSandbox {
@@ -97,6 +97,7 @@ impl DockerSandbox {
         if self.removed.load(Ordering::Acquire) {
             return Err(Broken::Ended("it was removed".to_owned()).into());
         }
+        self.check_services()?;
         let Some(link) = &self.link else {
             return Ok(None);
         };
@@ -113,6 +114,27 @@ impl DockerSandbox {
                 ));
                 Ok(None)
             }
+        }
+    }
+
+    /// Checks that no service has tried to deceive the host: it is as hostile as the sandbox.
+    fn check_services(&self) -> Result<(), SandboxError> {
+        let mut broken = self.attached.services.iter().filter_map(Service::breach);
+        broken.next().map_or(Ok(()), Err)
+    }
+
+    /// Checks that the sandbox and its services can be used.
+    async fn check_intact(&self) -> Result<(), SandboxError> {
+        self.check_services()?;
+        for service in &self.attached.services {
+            service.check().await?;
+        }
+        let Some(link) = &self.link else {
+            return self.check_alive().await;
+        };
+        match link.check().await {
+            Ok(()) => Ok(()),
+            Err(broken) => Err(self.explain_loss(broken.into()).await),
         }
     }
 
@@ -283,6 +305,10 @@ impl Sandbox for DockerSandbox {
 
     fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
         Box::pin(self.collect_files(request))
+    }
+
+    fn check(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.check_intact())
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {

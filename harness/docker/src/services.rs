@@ -16,12 +16,14 @@ use harness_core::ports::{
 use harness_core::sandbox::{Healthcheck, ImageSource, NetworkPolicy, Resources, SandboxSpec, ServiceSpec};
 use harness_core::text::{Captured, printable};
 use harness_guest::{Ending, Exec};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{self, RootPowers};
 use crate::errors::About;
 use crate::facts_log::FactLog;
-use crate::link::{CommandAsked, Link, Over};
+use crate::link::{Broken, CommandAsked, Link, LinkRan, Over};
 use crate::net::{self, Member, PROXY_ADDRESS, PROXY_PORT, Proxy, RealOutside};
 use crate::provider::{DockerProvider, Part, Wanted};
 use crate::sandbox::DockerSandbox;
@@ -43,6 +45,12 @@ const FIRST_INTERVALS: [Duration; 4] = [
 const REPORTED_WITHIN: Duration = Duration::from_secs(1);
 /// How long a service without a health check may take until it listens; afterwards it is taken for ready anyway.
 const LISTENS_WITHIN: Duration = Duration::from_secs(5);
+/// How long it may take to learn where a healthy service listens; one that listens nowhere costs this much.
+const PORTS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a service may take to get healthy, whatever its check allows for.
+const HEALTHY_WITHIN: Duration = Duration::from_mins(10);
+/// How long the helpers may take to listen for the services' ports.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A service that runs.
 pub(crate) struct Service {
@@ -144,26 +152,15 @@ impl DockerProvider {
             keep: KEPT_OUTPUT,
         };
         let (service, log) = (name.to_owned(), Arc::clone(log));
+        // From the beginning, so that they are known when it is ready.
+        let _ = link.net().ports();
         let watch = tokio::spawn(async move {
-            let Ok(ran) = link.run(asked, std::future::pending()).await else {
-                return;
-            };
-            let code = match &ran.over {
-                Over::NotStarted(_) => 127,
-                Over::Exit(exit) => match exit.ending {
-                    Ending::Exited(code) => code,
-                    Ending::TimedOut | Ending::OutputLimit | Ending::Killed => 137,
-                },
-            };
-            let mut output = said(&ran.stdout, &ran.stderr);
-            if let Over::NotStarted(problem) = &ran.over {
-                output.text.push_str(&printable(&problem.text));
+            match link.run(asked, std::future::pending()).await {
+                Ok(ran) => log.push(service_ended(&service, &ran)),
+                Err(broken) => return log.push(service_broken(service, broken)),
             }
-            log.push(SandboxFact::ServiceEnded {
-                service,
-                code,
-                output,
-            });
+            let broken = link.until_broken().await;
+            log.push(service_broken(service, broken));
         });
         Ok(Service {
             name: name.to_owned(),
@@ -226,6 +223,36 @@ fn service_request(
     }
 }
 
+fn service_ended(service: &str, ran: &LinkRan) -> SandboxFact {
+    let code = match &ran.over {
+        Over::NotStarted(_) => 127,
+        Over::Exit(exit) => match exit.ending {
+            Ending::Exited(code) => code,
+            Ending::TimedOut | Ending::OutputLimit | Ending::Killed => 137,
+        },
+    };
+    let mut output = said(&ran.stdout, &ran.stderr);
+    if let Over::NotStarted(problem) = &ran.over {
+        output.text.push_str(&printable(&problem.text));
+    }
+    SandboxFact::ServiceEnded {
+        service: service.to_owned(),
+        code,
+        output,
+    }
+}
+
+fn service_broken(service: String, broken: Broken) -> SandboxFact {
+    let detail = match broken {
+        Broken::Ended(why) => why,
+        Broken::Breach(evidence) => format!("containment event: {evidence}"),
+    };
+    SandboxFact::ServiceBroken {
+        service,
+        detail: crate::errors::one_line(&detail),
+    }
+}
+
 /// Returns the end of what a program wrote.
 fn said(stdout: &Captured, stderr: &Captured) -> harness_core::text::Capped {
     let mut said = stdout.readable(TOLD_OUTPUT / 2);
@@ -239,18 +266,29 @@ fn said(stdout: &Captured, stderr: &Captured) -> harness_core::text::Capped {
 impl Service {
     /// Waits until the service is ready: its health check succeeds, or, without one, it listens somewhere.
     async fn until_ready(&self, check: Option<&Healthcheck>, log: &FactLog) -> Result<(), SandboxError> {
-        let Some(check) = check else {
-            let _ = tokio::time::timeout(LISTENS_WITHIN, self.until_listening()).await;
-            return self.not_ended(log);
+        let listens_within = match check {
+            Some(check) => {
+                self.until_healthy(check, log).await?;
+                PORTS_WITHIN
+            }
+            None => LISTENS_WITHIN,
         };
-        let mut last = String::new();
-        let quick = FIRST_INTERVALS.iter().copied();
-        let slow = std::iter::repeat_n(
-            HEALTH_INTERVAL,
-            usize::try_from(check.retries).unwrap_or(usize::MAX),
-        );
-        for pause in quick.chain(slow) {
+        let _ = tokio::time::timeout(listens_within, self.until_listening()).await;
+        self.not_ended(log)
+    }
+
+    async fn until_healthy(&self, check: &Healthcheck, log: &FactLog) -> Result<(), SandboxError> {
+        let until = Instant::now() + HEALTHY_WITHIN;
+        let slow = usize::try_from(check.retries).unwrap_or(usize::MAX);
+        let slow = std::iter::repeat_n(HEALTH_INTERVAL, slow.saturating_sub(1));
+        let pauses = std::iter::once(Duration::ZERO).chain(FIRST_INTERVALS).chain(slow);
+        let (mut tries, mut last) = (0, String::new());
+        for pause in pauses {
+            tokio::time::sleep(pause).await;
             self.not_ended(log)?;
+            if Instant::now() >= until {
+                break;
+            }
             let tried = self
                 .sandbox
                 .exec(&ExecRequest::shell(&check.run, HEALTH_TIME))
@@ -258,14 +296,13 @@ impl Service {
             if tried.ending == (ExecEnding::Exited { code: 0 }) {
                 return Ok(());
             }
+            tries += 1;
             last = said(&tried.stdout, &tried.stderr).text;
-            tokio::time::sleep(pause).await;
         }
         Err(SandboxError::Service {
             service: self.name.clone(),
             detail: format!(
-                "is not healthy after {} tries: {}",
-                check.retries,
+                "is not healthy after {tries} tries: {}",
                 crate::errors::one_line(&last)
             ),
         })
@@ -277,9 +314,49 @@ impl Service {
         let _ = ports.wait_for(|ports| !ports.is_empty()).await;
     }
 
-    fn not_ended(&self, log: &FactLog) -> Result<(), SandboxError> {
-        let Some((code, output)) = log.end_of(&self.name) else {
+    fn broken(&self) -> Option<Broken> {
+        self.sandbox.link.as_ref()?.broken()
+    }
+
+    /// Returns the containment event of the service's helper, if there was one.
+    pub(crate) fn breach(&self) -> Option<SandboxError> {
+        match self.broken()? {
+            Broken::Breach(evidence) => {
+                let evidence = format!("service `{}`: {evidence}", self.name);
+                Some(Broken::Breach(evidence).into())
+            }
+            Broken::Ended(_) => None,
+        }
+    }
+
+    /// Checks that the service's container answers.
+    pub(crate) async fn check(&self) -> Result<(), SandboxError> {
+        let Some(link) = &self.sandbox.link else {
             return Ok(());
+        };
+        match link.check().await {
+            Ok(()) => Ok(()),
+            Err(Broken::Ended(why)) => Err(self.lost(&why)),
+            Err(broken) => Err(broken.into()),
+        }
+    }
+
+    fn lost(&self, why: &str) -> SandboxError {
+        SandboxError::Service {
+            service: self.name.clone(),
+            detail: format!("is lost: {}", crate::errors::one_line(why)),
+        }
+    }
+
+    fn not_ended(&self, log: &FactLog) -> Result<(), SandboxError> {
+        if let Some(breach) = self.breach() {
+            return Err(breach);
+        }
+        let Some((code, output)) = log.end_of(&self.name) else {
+            return match self.broken() {
+                Some(Broken::Ended(why) | Broken::Breach(why)) => Err(self.lost(&why)),
+                None => Ok(()),
+            };
         };
         Err(SandboxError::Service {
             service: self.name.clone(),
@@ -355,8 +432,11 @@ async fn attach(
         }
     }
     if !services.is_empty() {
-        let relay = tokio::spawn(net::relay(members));
+        let (first, mut reachable) = mpsc::channel(1);
+        let relay = tokio::spawn(net::relay(members, first));
         sandbox.attached.tasks.push(AbortOnDropHandle::new(relay));
+        // Whoever gets the sandbox finds its services at their names.
+        let _ = tokio::time::timeout(REACHABLE_WITHIN, reachable.recv()).await;
     }
     if let Some(list) = list {
         let log = Arc::clone(&sandbox.log);

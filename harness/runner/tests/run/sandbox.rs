@@ -14,7 +14,7 @@ use harness_core::sandbox::{ImageSource, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::text::Captured;
 use harness_core::units::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What a command does.
 pub(crate) enum Did {
@@ -69,6 +69,7 @@ type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
 /// What a terminal is, by its request.
 type OnTerminal = dyn Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync;
 type Reports = dyn Fn(&ExecRequest) -> Vec<SandboxFact> + Send + Sync;
+type Breaks = dyn Fn(&SandboxRequest) -> Option<Duration> + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
 
 /// What happened.
@@ -110,6 +111,8 @@ pub(crate) struct Provider {
     pub(crate) on_settle: (Option<Duration>, Vec<String>),
     /// What a command makes its sandbox report.
     pub(crate) reports: Arc<Reports>,
+    /// How long after its start a sandbox breaks.
+    pub(crate) breaks: Box<Breaks>,
     /// How long an image takes.
     pub(crate) image_takes: Duration,
 }
@@ -130,6 +133,7 @@ impl Provider {
             keeps: true,
             on_settle: (Some(Duration::ZERO), Vec::new()),
             reports: Arc::new(|_| Vec::new()),
+            breaks: Box::new(|_| None),
             image_takes: Duration::ZERO,
         }
     }
@@ -187,6 +191,7 @@ impl Provider {
             reports: Arc::clone(&self.reports),
             facts: Mutex::default(),
             stopped: Mutex::new(false),
+            breaks_at: (self.breaks)(request).map(|after| Instant::now() + after),
         }))
     }
 }
@@ -250,6 +255,7 @@ struct Fake {
     reports: Arc<Reports>,
     facts: Mutex<Vec<SandboxFact>>,
     stopped: Mutex<bool>,
+    breaks_at: Option<Instant>,
 }
 
 impl Fake {
@@ -400,6 +406,12 @@ impl Sandbox for Fake {
             }
         }
         Box::pin(async { Ok(collector.finish()) })
+    }
+
+    fn check(&self) -> Later<'_, Result<(), SandboxError>> {
+        let broke = self.breaks_at.is_some_and(|at| Instant::now() >= at);
+        let broke = broke.then(|| gone(false)).map_or(Ok(()), Err);
+        Box::pin(std::future::ready(broke))
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {
