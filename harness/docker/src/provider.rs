@@ -26,7 +26,7 @@ use crate::events::{self, Ear, Switchboard};
 use crate::facts::{FactsKey, ImageFacts};
 use crate::files::{self, Target, Workdir};
 use crate::helper::{self, HelperProgram};
-use crate::link::{Attached, Broken, Link};
+use crate::link::{Attached, Link, NoGreeting};
 use crate::pace::{Lifecycle, Pace};
 use crate::removal::{Removals, Unclaimed};
 use crate::sandbox::DockerSandbox;
@@ -225,16 +225,18 @@ impl DockerProvider {
         let attached =
             attached.map_err(|error| shared.error(&error, "attach to a sandbox", About::Container))?;
         if let Err(error) = shared.docker.start_container(id, None).await {
-            let text = error.to_string();
-            if text.contains(helper::PROGRAM) || text.contains("exec format error") {
-                return Err(Refused::Helper(errors::one_line(&text)));
+            if let Some(why) = errors::cannot_run(&error.to_string(), helper::PROGRAM) {
+                return Err(Refused::Helper(why));
             }
             return Err(shared.error(&error, "start a sandbox", About::Container).into());
         }
         match attached.greeted(GREETING).await {
             Ok(link) => Ok(link),
-            Err(Broken::Breach(evidence)) => Err(SandboxError::from(Broken::Breach(evidence)).into()),
-            Err(Broken::Ended(why)) => Err(Refused::Helper(why)),
+            Err(NoGreeting::Version(version)) => {
+                Err(Refused::Helper(format!("the helper speaks version {version}")))
+            }
+            // That it was slow or was killed this time says nothing about the next.
+            Err(NoGreeting::Broken(broken)) => Err(SandboxError::from(broken).into()),
         }
     }
 
@@ -378,7 +380,7 @@ fn root_powers(facts: &ImageFacts) -> RootPowers {
 
 /// Why a sandbox could not be started with the helper.
 enum Refused {
-    /// The helper does not run there; without it the sandbox may well start.
+    /// The helper can't run there, now and whenever; without it the sandbox may well start.
     Helper(String),
     /// It would not start without the helper either.
     Sandbox(SandboxError),
