@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bollard::errors::Error;
-use bollard::query_parameters::CreateContainerOptions;
+use bollard::models::ImageConfig;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use harness_core::ports::{
     Later, PreparedImage, Sandbox, SandboxError, SandboxProvider, SandboxRequest, SweepScope, Swept,
@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     /// Images in which the helper does not run, and why.
     helper_refused: Mutex<HashMap<String, String>>,
     pub(crate) removals: Removals,
+    /// What images say about how they are run, by their ids.
+    pub(crate) image_configs: Mutex<HashMap<String, ImageConfig>>,
 }
 
 impl DockerProvider {
@@ -106,6 +108,7 @@ impl DockerProvider {
                 helper_provided: OnceCell::new(),
                 helper_refused: Mutex::default(),
                 removals,
+                image_configs: Mutex::default(),
             }),
         })
     }
@@ -444,7 +447,12 @@ impl Shared {
     }
 
     async fn helper_provided(&self, program: &HelperProgram, image: &str) -> Result<(), SandboxError> {
-        let provide = || self.provide_helper(program, image);
+        let provide = || async {
+            let permit = self.pace.admit().await?;
+            let provided = self.provide_helper(program, image).await;
+            permit.done(Lifecycle::Other, &provided);
+            provided
+        };
         self.helper_provided.get_or_try_init(provide).await.copied()
     }
 

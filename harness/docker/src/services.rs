@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bollard::models::ImageConfig;
 use futures_util::future::join_all;
 use harness_core::egress::AllowList;
 use harness_core::ports::{
@@ -25,6 +26,7 @@ use crate::errors::About;
 use crate::facts_log::FactLog;
 use crate::link::{Broken, CommandAsked, Link, LinkRan, Over};
 use crate::net::{self, Member, PROXY_ADDRESS, PROXY_PORT, Proxy, RealOutside};
+use crate::pace::Lifecycle;
 use crate::provider::{DockerProvider, Part, Wanted};
 use crate::sandbox::DockerSandbox;
 
@@ -169,14 +171,36 @@ impl DockerProvider {
         })
     }
 
+    /// Returns what an image says about how it is run; looked up once.
+    async fn image_config(&self, image: &PreparedImage) -> Result<ImageConfig, SandboxError> {
+        let shared = &self.shared;
+        let known = {
+            let known = shared
+                .image_configs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            known.get(&image.id).cloned()
+        };
+        if let Some(config) = known {
+            return Ok(config);
+        }
+        let permit = shared.pace.admit().await?;
+        let found = shared.docker.inspect_image(&image.id).await;
+        let found =
+            found.map_err(|error| shared.error(&error, "look up an image", About::Image(&image.name)));
+        permit.done(Lifecycle::Other, &found);
+        let config = found?.config.unwrap_or_default();
+        let mut known = shared
+            .image_configs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.insert(image.id.clone(), config.clone());
+        Ok(config)
+    }
+
     /// Returns how an image is run with the command of a service, as the daemon would do it.
     async fn image_run(&self, image: &PreparedImage, spec: &ServiceSpec) -> Result<ImageRun, SandboxError> {
-        let found = self.shared.docker.inspect_image(&image.id).await;
-        let found = found.map_err(|error| {
-            self.shared
-                .error(&error, "look up an image", About::Image(&image.name))
-        })?;
-        let config = found.config.unwrap_or_default();
+        let config = self.image_config(image).await?;
         let mut argv = config.entrypoint.unwrap_or_default();
         argv.extend(if spec.command.is_empty() {
             config.cmd.unwrap_or_default()
