@@ -18,4 +18,5 @@ mod servers;
 
 mod docker_faults;
 mod docker_kills;
+mod docker_quarantine;
 mod docker_tasks;

@@ -9,6 +9,8 @@ use harness_store::{ResultsLock, RunDir};
 use crate::args::GcArgs;
 use crate::exit::{Exit, Failure};
 use crate::images::connect;
+use crate::run::breached_attempts;
+use crate::run_dir;
 
 /// `harness gc`: what belongs to runs of this results folder that no process works on, and everything that is past
 /// its expiry. Other results folders may have runs that go on; only `--all` takes theirs.
@@ -27,6 +29,9 @@ pub(crate) async fn gc(args: GcArgs) -> Result<Exit, Failure> {
     } else {
         let ended = runs.iter().filter(|run| live.as_ref() != Some(run)).cloned();
         scopes.extend(ended.map(SweepScope::Run));
+    }
+    if !args.dry_run {
+        keep_evidence(&provider, &args).await?;
     }
     let mut removed = Swept::default();
     for scope in &scopes {
@@ -59,6 +64,16 @@ pub(crate) async fn gc(args: GcArgs) -> Result<Exit, Failure> {
         ))?;
     }
     Ok(Exit::Clear)
+}
+
+/// Puts into quarantine what attempts with a containment event left, where that failed when they ended.
+async fn keep_evidence(provider: &DockerProvider, args: &GcArgs) -> Result<(), Failure> {
+    for stored in run_dir::all(&args.results.results)? {
+        let breached = breached_attempts(&stored.view);
+        let kept = provider.quarantine(&stored.name(), &breached).await;
+        kept.map_err(|error| Failure::ours("failed to keep what a containment event left", error))?;
+    }
+    Ok(())
 }
 
 fn runs_of(args: &GcArgs) -> Result<Vec<RunId>, Failure> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use harness_core::event::{LOG_FORMAT, RunEvent};
 use harness_core::fold::{Life, RunView, TrialStatus, crashed_after};
-use harness_core::ids::{Digest, RunId};
+use harness_core::ids::{AttemptId, Digest, RunId};
+use harness_core::outcome::Outcome;
 use harness_core::plan::{Plan, plan};
 use harness_core::ports::{Clock as _, EventStore as _, SandboxProvider, SweepScope};
 use harness_core::schedule::{Finish, Spend, TrialPast};
@@ -346,6 +347,10 @@ fn totals_wall(view: &RunView) -> Duration {
 
 async fn provider(prepared: &Prepared) -> Result<Arc<dyn SandboxProvider>, Failure> {
     let provider = crate::images::connect().await?;
+    // What could not be put into quarantine when it should have been is still evidence.
+    let breached = breached_attempts(&prepared.view);
+    let kept = provider.quarantine(&prepared.run, &breached).await;
+    kept.map_err(|error| Failure::ours("failed to keep what a containment event left", error))?;
     let mut scopes = vec![SweepScope::Expired(wall())];
     if prepared.resumed {
         scopes.push(SweepScope::Run(prepared.run.clone()));
@@ -362,6 +367,16 @@ async fn provider(prepared: &Prepared) -> Result<Arc<dyn SandboxProvider>, Failu
         }
     }
     Ok(Arc::new(provider))
+}
+
+/// Returns the attempts that ended by a containment event.
+pub(crate) fn breached_attempts(view: &RunView) -> Vec<AttemptId> {
+    let attempts = view.trials().values().flat_map(|trial| &trial.attempts);
+    let breached = attempts.filter(|attempt| {
+        let outcome = attempt.ended.as_ref().map(|ended| &ended.facts.outcome);
+        matches!(outcome, Some(Outcome::Breached { .. }))
+    });
+    breached.map(|attempt| attempt.attempt.clone()).collect()
 }
 
 /// Removes what has come up since the start: what the daemon still made for a process that was killed, and what could
@@ -381,7 +396,7 @@ fn past_of(planned: &Plan, view: &RunView) -> Vec<TrialPast> {
         };
         let voids = known.attempts.iter().filter(|attempt| {
             let outcome = attempt.ended.as_ref().map(|ended| &ended.facts.outcome);
-            matches!(outcome, Some(harness_core::outcome::Outcome::Void { .. }))
+            matches!(outcome, Some(Outcome::Void { .. }))
         });
         TrialPast {
             attempts: u32::try_from(known.attempts.len()).unwrap_or(u32::MAX),
@@ -500,7 +515,7 @@ fn halted(stored: &StoredRun, error: &str) -> Failure {
         .flat_map(|trial| &trial.attempts)
         .rev()
         .find_map(|attempt| match &attempt.ended.as_ref()?.facts.outcome {
-            harness_core::outcome::Outcome::Void {
+            Outcome::Void {
                 error: name,
                 evidence,
                 ..

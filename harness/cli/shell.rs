@@ -33,8 +33,17 @@ const SHELL: &str = "if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh
 /// A sandbox that is looked into.
 struct Opened {
     sandbox: Box<dyn Sandbox>,
-    /// Who removes it, and the run that it is labelled with; `None` if it stays.
-    fresh: Option<(Arc<dyn SandboxProvider>, RunId)>,
+    after: After,
+}
+
+/// What happens to a sandbox when nobody looks into it any more.
+enum After {
+    /// It stays as it is.
+    Stays,
+    /// Its processes are stopped again.
+    Pauses(DockerProvider, KeptContainer),
+    /// It is removed, with what else carries the run that it is labelled with.
+    Goes(Arc<dyn SandboxProvider>, RunId),
 }
 
 /// `harness shell`
@@ -55,19 +64,61 @@ async fn visit(args: &ShellArgs, stored: StoredRun) -> Result<Exit, Failure> {
     } else {
         find_kept(&crate::images::connect().await?, &stored, &trial, number).await?
     };
+    // Before anything is opened, so that no signal ends this process while something would have to be ended first.
+    let stopped = signals()?;
     let opened = match kept {
         Some(kept) => open_kept(args, &kept).await?,
         None => open_new(args, &stored, &trial).await?,
     };
     let worked = tokio::select! {
         worked = work(args, opened.sandbox.as_ref()) => worked,
-        // With a terminal in raw mode this is a key like others; without one it ends the command.
+        () = stopped, if args.command.is_some() => Ok(Exit::Interrupted),
+        // With a terminal in raw mode this is a key like others, and other signals end the terminal.
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     };
-    if let Some((provider, run)) = opened.fresh {
-        remove(opened.sandbox.as_ref(), provider.as_ref(), run).await;
+    match opened.after {
+        After::Stays => {}
+        After::Pauses(provider, kept) => pause_again(&provider, &kept).await?,
+        After::Goes(provider, run) => remove(opened.sandbox.as_ref(), provider.as_ref(), run).await,
     }
     worked
+}
+
+/// Resolves when the system or a person wants the process to end.
+fn signals() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| Failure::ours("failed to listen for signals", error));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (mut end, mut hang_up) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = end.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+/// What was stopped when the sandbox was opened is stopped again.
+async fn pause_again(provider: &DockerProvider, kept: &KeptContainer) -> Result<(), Failure> {
+    let paused = tokio::time::timeout(REMOVAL, provider.pause(kept)).await;
+    let why = match paused {
+        Ok(Ok(true)) => {
+            crate::warn(&format!("the processes of {} are stopped again\n", kept.name));
+            return Ok(());
+        }
+        Ok(Ok(false)) => {
+            crate::warn(&format!("{} has ended; it is still kept\n", kept.name));
+            return Ok(());
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the Docker daemon does not answer".to_owned(),
+    };
+    let failed = format!("failed to stop the processes of {} again", kept.name);
+    Err(Failure::ours(&failed, why).hint(format!(
+        "they may run on: stop them with `docker pause {}`",
+        kept.name
+    )))
 }
 
 /// Finds the kept sandbox of a trial: that of the attempt with this number, or of the last one.
@@ -105,16 +156,34 @@ async fn open_kept(args: &ShellArgs, kept: &KeptContainer) -> Result<Opened, Fai
         return Err(Failure::input(format!("the kept sandbox {} {why}", kept.name))
             .hint("--unpause lets its processes run again; --fresh starts another one like it"));
     }
-    if kept.paused {
-        crate::warn(&format!("the processes of {} run again\n", kept.name));
-        provider.unpause(kept).await.map_err(failed)?;
+    if provider.had_connections(kept).await.map_err(failed)? {
+        crate::warn(
+            "warning: its services and its proxy ended with the attempt: their names lead nowhere now\n",
+        );
     }
     crate::warn(&printable(&format!(
         "kept sandbox {} of {}\n",
         kept.name, kept.attempt
     )));
-    let sandbox = provider.open_kept(kept).await.map_err(failed)?;
-    Ok(Opened { sandbox, fresh: None })
+    if kept.paused {
+        provider.unpause(kept).await.map_err(failed)?;
+        crate::warn(&format!("the processes of {} run until you leave\n", kept.name));
+    }
+    match (provider.open_kept(kept).await, kept.paused) {
+        (Ok(sandbox), true) => Ok(Opened {
+            sandbox,
+            after: After::Pauses(provider, kept.clone()),
+        }),
+        (Ok(sandbox), false) => Ok(Opened {
+            sandbox,
+            after: After::Stays,
+        }),
+        (Err(error), true) => {
+            pause_again(&provider, kept).await?;
+            Err(failed(error))
+        }
+        (Err(error), false) => Err(failed(error)),
+    }
 }
 
 async fn open_new(args: &ShellArgs, stored: &StoredRun, trial: &TrialId) -> Result<Opened, Failure> {
@@ -155,7 +224,7 @@ async fn open_new(args: &ShellArgs, stored: &StoredRun, trial: &TrialId) -> Resu
     };
     Ok(Opened {
         sandbox,
-        fresh: Some((provider, run)),
+        after: After::Goes(provider, run),
     })
 }
 

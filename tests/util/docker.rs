@@ -34,12 +34,26 @@ pub(crate) fn daemon() -> Option<Daemon> {
     Some(daemon)
 }
 
+/// Returns whether the daemon knows a runtime, after saying so where it does not.
+pub(crate) fn knows_runtime(daemon: &Daemon, runtime: &str) -> bool {
+    let info = daemon.ask("GET", "/info").unwrap();
+    let (_, body) = info.split_once("\r\n\r\n").unwrap();
+    let info: serde_json::Value = serde_json::from_str(body).unwrap();
+    let knows = info["Runtimes"].get(runtime).is_some();
+    let required = std::env::var("HARNESS_REQUIRE_RUNTIMES").is_ok_and(|value| value == "1");
+    assert!(knows || !required, "the daemon does not know {runtime}");
+    if !knows {
+        eprintln!("SKIPPED: the daemon does not know the runtime {runtime}");
+    }
+    knows
+}
+
 impl Daemon {
     pub(crate) fn address(&self) -> String {
         format!("unix://{}", self.socket)
     }
 
-    /// Sends a request and returns the whole answer if its status is 200.
+    /// Sends a request and returns the whole answer if its status says that it was done.
     fn ask(&self, method: &str, target: &str) -> Option<String> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.set_read_timeout(Some(Duration::from_mins(1))).ok()?;
@@ -47,7 +61,32 @@ impl Daemon {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split_whitespace().nth(1)?;
-        (status == "200").then_some(answer)
+        status.starts_with('2').then_some(answer)
+    }
+
+    /// Returns id, name and state of the containers that carry the label of a run.
+    pub(crate) fn containers(&self, run: &str) -> Vec<[String; 3]> {
+        let filter = format!("%7B%22label%22%3A%5B%22harness.run%3D{run}%22%5D%7D");
+        let answer = self
+            .ask("GET", &format!("/containers/json?all=1&filters={filter}"))
+            .unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let found: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let of = |found: &serde_json::Value| {
+            [
+                text(&found["Id"]),
+                text(&found["Names"][0]).trim_start_matches('/').to_owned(),
+                text(&found["State"]),
+            ]
+        };
+        found.iter().map(of).collect()
+    }
+
+    /// Has something done to a container: `pause`, or `rename?name=...`.
+    pub(crate) fn act(&self, container: &str, what: &str) {
+        self.ask("POST", &format!("/containers/{container}/{what}"))
+            .unwrap();
     }
 
     /// Returns how many containers, networks and volumes carry the label of a run.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use regex::Regex;
 use tempfile::TempDir;
 
-pub(crate) use docker::{Daemon, daemon};
+pub(crate) use docker::{Daemon, daemon, knows_runtime};
 pub(crate) use log::{Log, log_of};
 pub(crate) use tasks::{EASY, Suite, busybox_task};
 

@@ -180,6 +180,10 @@ pub trait Sandbox: Send + Sync {
     /// Checks that nothing has happened to the sandbox and its services while nobody used them.
     fn check(&self) -> Later<'_, Result<(), SandboxError>>;
 
+    /// Makes sure that all that the sandbox has said by now was looked at. The only error is a containment event; a
+    /// sandbox that is gone or silent has shown none.
+    fn check_containment(&self) -> Later<'_, Result<(), SandboxError>>;
+
     /// Returns what happened since the last call without being asked for.
     fn take_facts(&self) -> Vec<SandboxFact>;
 

@@ -1,20 +1,24 @@
 //! Files that are kept of a sandbox at its end.
 //!
-//! Owns: finding them, by the helper's listings or in the daemon's archive. Must not: decide which are kept
+//! Owns: finding them, by the helper's listings or in an archive that the task's user could make. Must not: decide which are kept
 //! (`core::capture` does), or follow anything.
 
 use std::collections::VecDeque;
+use std::io::Read;
+use std::time::Duration;
 
 use harness_core::capture::{Collector, Kind, Offer, Take};
-use harness_core::ports::{CollectRequest, Collected, ExecUser, FileProblem, SandboxError};
+use harness_core::ports::{
+    CollectRequest, Collected, ExecEnding, ExecRequest, ExecUser, FileProblem, SandboxError,
+};
+use harness_core::scoring::describe_ending;
+use harness_core::text::{Capped, printable};
+use harness_core::units::Bytes;
 use harness_guest::{Entry, EntryKind, Identity};
-use std::io::Read;
 use tar::{Archive, EntryType};
 
-use crate::facts::ImageFacts;
 use crate::link::Link;
 use crate::sandbox::DockerSandbox;
-use crate::tarball;
 
 /// How many folders are looked into.
 const MOST_FOLDERS: usize = 5_000;
@@ -22,6 +26,14 @@ const MOST_FOLDERS: usize = 5_000;
 const MOST_ENTRIES: usize = 200_000;
 /// How much of an archive is read beyond the files that are kept: headers, and files that don't match.
 const ARCHIVE_SLACK: u64 = 256 << 20;
+/// What a command may say besides, before its output is too much.
+const OUTPUT_SLACK: u64 = 1 << 20;
+/// How long packing may take.
+const PACKING_TIME: Duration = Duration::from_mins(5);
+/// How many complaints of the packing program are told.
+const MOST_COMPLAINTS: usize = 20;
+/// Packs `$2` in `$1`.
+const PACK: &str = r#"cd -- "$1" && tar -cf - -- "$2" | head -c "$3""#;
 
 impl DockerSandbox {
     /// Collects what matches.
@@ -66,27 +78,52 @@ impl DockerSandbox {
         Ok(collector.finish())
     }
 
+    /// Collects from archives that a program of the image makes as the task's user. The daemon would make them as root
+    /// and follow links on the way to a folder, so that it packs what that user could not even see.
     async fn collect_from_archives(&self, request: &CollectRequest) -> Result<Collected, SandboxError> {
         let mut collector = Collector::new(request);
-        let most = request.total.0.saturating_add(ARCHIVE_SLACK);
         for root in collector.roots() {
             if root == "/" {
                 collector.leave("/", "without the helper a pattern must begin with a folder");
                 continue;
             }
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let archive = match self.shared.beginning_of(&self.id, &root, most).await {
-                Ok(archive) => archive,
-                Err(SandboxError::File { problem, .. }) => {
-                    collector.leave(&root, &problem.to_string());
-                    continue;
+            let (parent, name) = root.rsplit_once('/').unwrap_or(("", &root));
+            let packed = self.exec_request(&self.packing(parent, name, request)).await?;
+            for line in packed
+                .stderr
+                .head
+                .split(|byte| *byte == b'\n')
+                .take(MOST_COMPLAINTS)
+            {
+                let line = String::from_utf8_lossy(line);
+                if !line.trim().is_empty() {
+                    collector.leave(&root, &printable(&Capped::new(line.trim(), 300).text));
                 }
-                Err(error) => return Err(error),
-            };
-            let parent = root.rsplit_once('/').map_or("", |(parent, _)| parent);
-            collect_from(&archive, parent, &self.facts, &mut collector);
+            }
+            if packed.ending != (ExecEnding::Exited { code: 0 }) {
+                collector.leave(
+                    &root,
+                    &format!("packing it ended with {}", describe_ending(packed.ending)),
+                );
+            }
+            collect_from(&packed.stdout.head, parent, &mut collector);
         }
         Ok(collector.finish())
+    }
+
+    /// Returns a command that packs one folder or file below another. What comes after so many bytes is cut.
+    fn packing(&self, parent: &str, name: &str, request: &CollectRequest) -> ExecRequest {
+        let limit = self.shared.settings.output_limit.0.saturating_sub(OUTPUT_SLACK);
+        let most = request.total.0.saturating_add(ARCHIVE_SLACK).min(limit);
+        let parent = if parent.is_empty() { "/" } else { parent };
+        let argv = ["/bin/sh", "-c", PACK, "sh", parent, name, &most.to_string()];
+        ExecRequest {
+            argv: argv.map(str::to_owned).to_vec(),
+            cwd: Some("/".to_owned()),
+            // Half of what is kept is the beginning.
+            keep: Bytes(most.saturating_mul(2)),
+            ..ExecRequest::shell("", PACKING_TIME)
+        }
     }
 }
 
@@ -112,13 +149,14 @@ impl Walk<'_> {
             let name = entry.name.as_slice();
             let plain = !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/');
             match entry.kind {
-                EntryKind::Folder if plain => {
-                    if let Ok(path) = String::from_utf8(path)
-                        && collector.wants_folder(&path)
-                    {
-                        self.folders.push_back(path);
+                EntryKind::Folder if plain => match String::from_utf8(path) {
+                    Ok(path) if collector.wants_folder(&path) => self.folders.push_back(path),
+                    Ok(_) => {}
+                    Err(error) => {
+                        let path = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                        collector.leave(&path, "its name is not UTF-8, so it is not looked into");
                     }
-                }
+                },
                 _ if plain => self.take(collector, &path, &entry).await?,
                 _ => {
                     return Err(SandboxError::Breached {
@@ -168,8 +206,8 @@ fn why(problem: FileProblem) -> &'static str {
     }
 }
 
-/// Collects from an archive that the daemon made of a folder or file below `parent`.
-fn collect_from(archive: &[u8], parent: &str, facts: &ImageFacts, collector: &mut Collector) {
+/// Collects from an archive of a folder or file below `parent`. Who made it may have lied.
+fn collect_from(archive: &[u8], parent: &str, collector: &mut Collector) {
     let mut archive = Archive::new(archive);
     let Ok(entries) = archive.entries() else {
         collector.leave(parent, "an archive that can't be read");
@@ -188,14 +226,13 @@ fn collect_from(archive: &[u8], parent: &str, facts: &ImageFacts, collector: &mu
             EntryType::Link => Kind::HardLink,
             _ => Kind::Special,
         };
-        let readable = readable(header, facts);
         let path = [parent.as_bytes(), b"/", &entry.path_bytes()].concat();
         let size = entry.size();
         let offer = Offer {
             path: &path,
             kind,
             size,
-            readable,
+            readable: true,
         };
         let Some(take) = collector.offer(&offer) else {
             continue;
@@ -213,35 +250,11 @@ fn read(entry: &mut impl Read, take: &Take) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Says whether the task's user could have read a file: the daemon packs everything, as root.
-fn readable(header: &tar::Header, facts: &ImageFacts) -> bool {
-    let (Ok(mode), Ok(uid), Ok(gid)) = (header.mode(), header.uid(), header.gid()) else {
-        return false;
-    };
-    let tarball::Owner {
-        uid: own_uid,
-        gid: own_gid,
-    } = facts.owner;
-    let in_group = gid == own_gid || facts.groups.iter().any(|group| u64::from(*group) == gid);
-    own_uid == 0
-        || (uid == own_uid && mode & 0o400 != 0)
-        || (uid != own_uid && in_group && mode & 0o040 != 0)
-        || (uid != own_uid && !in_group && mode & 0o004 != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_core::units::Bytes;
     use pretty_assertions::assert_eq;
-    use tar::{Builder, Header};
-
-    fn facts() -> ImageFacts {
-        ImageFacts {
-            owner: tarball::Owner { uid: 1000, gid: 1000 },
-            ..ImageFacts::unknown("/home/agent")
-        }
-    }
+    use tar::Header;
 
     fn collected(archive: &[u8]) -> (Vec<(String, usize)>, Vec<String>) {
         let mut collector = Collector::new(&CollectRequest {
@@ -250,7 +263,7 @@ mod tests {
             total: Bytes(5000),
             files: 10,
         });
-        collect_from(archive, "/home", &facts(), &mut collector);
+        collect_from(archive, "/home", &mut collector);
         let found = collector.finish();
         let files = found.files.into_iter().map(|file| (file.path, file.bytes.len()));
         (files.collect(), found.left)
@@ -322,30 +335,108 @@ mod tests {
         assert_eq!((files, left.len()), (Vec::new(), 1));
     }
 
-    #[test]
-    fn what_the_user_could_not_read_is_left() {
-        let mut builder = Builder::new(Vec::new());
-        for (name, uid, gid, mode) in [
-            ("agent/own", 1000, 1000, 0o600),
-            ("agent/group", 0, 1000, 0o640),
-            ("agent/other", 0, 0, 0o644),
-            ("agent/roots", 0, 0, 0o600),
-            ("agent/writeonly", 1000, 1000, 0o200),
-        ] {
-            let mut header = Header::new_gnu();
-            header.set_size(1);
-            header.set_uid(uid);
-            header.set_gid(gid);
-            header.set_mode(mode);
-            header.set_cksum();
-            builder.append_data(&mut header, name, &b"x"[..]).unwrap();
+    /// Extended headers: what they say counts for the entry after them.
+    fn pax(key: &str, value: &str) -> Vec<u8> {
+        let rest = format!(" {key}={value}\n");
+        let mut length = rest.len() + 1;
+        while length != rest.len() + length.to_string().len() {
+            length += 1;
         }
-        let (files, left) = collected(&builder.into_inner().unwrap());
-        let names: Vec<_> = files.iter().map(|(path, _)| path.as_str()).collect();
+        let record = format!("{length}{rest}");
+        let size = format!("{:011o}\0", record.len());
+        entry(
+            b"pax",
+            b'x',
+            size.as_bytes().try_into().unwrap(),
+            record.as_bytes(),
+        )
+    }
+
+    fn long_name(name: &[u8]) -> Vec<u8> {
+        let size = format!("{:011o}\0", name.len());
+        entry(b"././@LongLink", b'L', size.as_bytes().try_into().unwrap(), name)
+    }
+
+    /// A sparse file of the old GNU format: one byte at the end of four gigabytes.
+    fn sparse() -> Vec<u8> {
+        let mut bytes = entry(b"agent/sparse", b'S', b"00000000001\0", b"x");
+        bytes[386..398].copy_from_slice(b"37777777777\0");
+        bytes[398..410].copy_from_slice(b"00000000001\0");
+        bytes[483..495].copy_from_slice(b"40000000000\0");
+        let mut header = Header::from_byte_slice(&bytes[..512]).clone();
+        header.set_cksum();
+        bytes[..512].copy_from_slice(header.as_bytes());
+        bytes
+    }
+
+    /// Entries, the names that are taken, and why the rest is left.
+    type Trick<'a> = (Vec<Vec<u8>>, &'a [&'a str], &'a str);
+
+    #[test]
+    fn what_extended_headers_say_is_judged_like_a_plain_entry() {
+        let body = || entry(b"agent/harmless", b'0', THREE, b"abc");
+        let long = "n".repeat(300);
+        let tricks: [Trick<'_>; 9] = [
+            (vec![sparse()], &[], "/home/agent/sparse: not a regular file"),
+            (
+                vec![pax("path", "agent/../../etc/passwd"), body()],
+                &[],
+                "/home/agent/../../etc/passwd: its path takes a detour",
+            ),
+            (
+                vec![pax("path", "/etc/passwd"), body()],
+                &[],
+                "/home//etc/passwd: its path takes a detour",
+            ),
+            (
+                vec![pax("linkpath", "/etc/shadow"), entry(b"agent/l", b'2', NONE, b"")],
+                &[],
+                "/home/agent/l: a symbolic link",
+            ),
+            (
+                vec![pax("size", "1000000000000"), body()],
+                &["/home/agent/harmless"],
+                "/home: the rest of an archive that can't be read",
+            ),
+            (
+                vec![long_name(b"agent/../../etc/passwd"), body()],
+                &[],
+                "/home/agent/../../etc/passwd: its path takes a detour",
+            ),
+            (
+                vec![long_name(b"/etc/passwd"), body()],
+                &[],
+                "/home//etc/passwd: its path takes a detour",
+            ),
+            (
+                vec![entry(b"././@LongLink", b'L', HUGE, b"agent/x"), body()],
+                &[],
+                "/home: the rest of an archive that can't be read",
+            ),
+            (
+                vec![
+                    long_name(format!("agent/{}", "n/".repeat(3000)).as_bytes()),
+                    body(),
+                ],
+                &[],
+                "its name is too long",
+            ),
+        ];
+        for (trick, names, why) in tricks {
+            let (files, left) = collected(&trick.concat());
+            let found: Vec<_> = files.iter().map(|(path, _)| path.as_str()).collect();
+            assert_eq!(found, names, "{why}");
+            assert!(
+                files.iter().all(|(_, length)| *length <= 1000),
+                "{why}: {files:?}"
+            );
+            assert!(left.len() == 1 && left[0].ends_with(why), "{why}: {left:?}");
+        }
+        // A long name that is harmless is a name like others.
+        let good = [long_name(format!("agent/{long}").as_bytes()), body()].concat();
         assert_eq!(
-            names,
-            ["/home/agent/group", "/home/agent/other", "/home/agent/own"]
+            collected(&good),
+            (vec![(format!("/home/agent/{long}"), 3)], Vec::new())
         );
-        assert_eq!(left.len(), 2);
     }
 }

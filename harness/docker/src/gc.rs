@@ -14,7 +14,6 @@ use harness_core::units::Timestamp;
 
 use crate::config::{LABEL_ATTEMPT, LABEL_BOOT, LABEL_EXPIRES, LABEL_HELPER, LABEL_NETWORK, LABEL_RUN};
 use crate::errors::About;
-use crate::kept;
 use crate::provider::DockerProvider;
 
 /// Something that carries our labels.
@@ -60,8 +59,7 @@ impl DockerProvider {
             .filters(&filters)
             .build();
         for found in docker.list_containers(Some(options)).await.map_err(failed)? {
-            let mut names = found.names.iter().flatten();
-            if names.any(|name| kept::reason_of(name).is_some()) {
+            if self.shared.why_kept(&found).is_some() {
                 continue;
             }
             all.push(leftover(LeftoverKind::Container, found.id, found.labels));

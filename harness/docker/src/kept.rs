@@ -2,17 +2,30 @@
 //!
 //! Owns: how they are marked and found. The daemon fixes labels when a container is made, so the mark is its name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RenameContainerOptionsBuilder};
-use harness_core::ports::{KeepReason, KeptSandbox, Sandbox, SandboxError};
+use futures_util::future::join_all;
+use harness_core::ids::{AttemptId, RunId};
+use harness_core::ports::{KeepReason, KeptSandbox, Sandbox, SandboxError, SweepScope};
+use harness_core::sandbox::Runtime;
 use harness_core::units::Timestamp;
+use tokio::time::sleep;
 
 use crate::config::{LABEL_ATTEMPT, LABEL_EXPIRES, LABEL_RUN, LABEL_SERVICE, LABEL_USER, LABEL_WORKDIR};
 use crate::errors::About;
-use crate::provider::DockerProvider;
+use crate::gc::LeftoverKind;
+use crate::helper;
+use crate::link::Broken;
+use crate::pace::Lifecycle;
+use crate::provider::{DockerProvider, Shared};
 use crate::sandbox::DockerSandbox;
+use crate::scripts;
 
 const QUARANTINE: &str = "harness-quarantine-";
 const ASKED: &str = "harness-kept-";
@@ -52,35 +65,210 @@ pub(crate) fn reason_of(name: &str) -> Option<KeepReason> {
     }
 }
 
+/// How often a container is renamed before that is given up, and the pause between. A daemon that restarts is back
+/// within that time.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
+/// How long a command that was asked for may take to reach the daemon, and to be started there.
+const ASKED_BEFORE: Duration = Duration::from_millis(300);
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
+
+/// What became of a container that was to be kept.
+#[derive(Debug)]
+struct Kept {
+    name: String,
+    paused: bool,
+}
+
 impl DockerSandbox {
-    /// Keeps the container and its services.
+    /// Keeps the container and its services. All are marked before any is stopped, and one that can't be kept costs the
+    /// others nothing: what is in quarantine is evidence, so nothing here removes it.
     pub(crate) async fn keep_container(&self, reason: KeepReason) -> Result<KeptSandbox, SandboxError> {
-        let prefix = match reason {
-            KeepReason::Quarantine => QUARANTINE,
-            KeepReason::Asked => ASKED,
-        };
-        let docker = &self.shared.docker;
-        let short = |id: &str| id.chars().take(12).collect::<String>();
-        let failed =
-            |error: bollard::errors::Error| self.shared.error(&error, "keep a sandbox", About::Container);
-        let paused = reason == KeepReason::Quarantine;
-        self.end_connections().await;
-        for id in self.containers() {
-            if paused {
-                docker.pause_container(&id).await.map_err(failed)?;
+        let containers = self.containers();
+        match reason {
+            KeepReason::Quarantine => {
+                self.stopped.store(true, Ordering::Release);
+                self.shared.spare(&containers);
             }
-            let name = format!("{prefix}{}", short(&id));
-            let options = RenameContainerOptionsBuilder::new().name(&name).build();
-            docker.rename_container(&id, options).await.map_err(failed)?;
+            KeepReason::Asked => {}
         }
+        let named = join_all(containers.iter().map(|id| self.shared.mark(id, reason))).await;
+        self.end_connections().await;
+        let mut own = None;
+        for (id, named) in containers.iter().zip(named) {
+            let kept = self.shared.end_keeping(id, named, reason).await;
+            match kept {
+                Ok((kept, trouble)) => {
+                    if let Some(trouble) = trouble {
+                        self.note(&trouble);
+                    }
+                    own = own.or((*id == self.id).then_some(Ok(kept)));
+                }
+                Err(error) if *id == self.id => own = Some(Err(error)),
+                Err(error) => self.note(&format!("the service {id} could not be kept: {error}")),
+            }
+        }
+        let gone = || Broken::Ended("it has no container".to_owned()).into();
+        let kept = own.unwrap_or_else(|| Err(gone()))?;
         self.stopped.store(true, Ordering::Release);
         Ok(KeptSandbox {
             id: self.id.clone(),
-            name: format!("{prefix}{}", short(&self.id)),
+            name: kept.name,
             reason,
-            paused,
+            paused: kept.paused,
         })
     }
+
+    /// Ends a sandbox that failed before anybody had it: it is removed, or kept if it tried to get at the host.
+    pub(crate) async fn end_after(&self, error: SandboxError) -> SandboxError {
+        if error.is_breach() {
+            return told(error, self.keep_container(KeepReason::Quarantine).await);
+        }
+        match self.remove().await {
+            Ok(()) => error,
+            Err(worse) => worse,
+        }
+    }
+}
+
+/// Adds to the evidence of a containment event where its sandbox is.
+fn told(error: SandboxError, kept: Result<KeptSandbox, SandboxError>) -> SandboxError {
+    let SandboxError::Breached { breach, evidence } = error else {
+        return error;
+    };
+    let place = match kept {
+        Ok(kept) => format!("the sandbox is kept as {}", kept.name),
+        Err(why) => format!("the sandbox could not be kept: {why}"),
+    };
+    SandboxError::Breached {
+        breach,
+        evidence: format!("{evidence}; {place}"),
+    }
+}
+
+fn name_for(id: &str, reason: KeepReason) -> String {
+    let prefix = match reason {
+        KeepReason::Quarantine => QUARANTINE,
+        KeepReason::Asked => ASKED,
+    };
+    let short: String = id.chars().take(12).collect();
+    format!("{prefix}{short}")
+}
+
+impl Shared {
+    /// Ends a container that failed before it became a sandbox, as [`DockerSandbox::end_after`].
+    pub(crate) async fn end_container_after(&self, id: &str, error: SandboxError) -> SandboxError {
+        if !error.is_breach() {
+            return self.remove_container(id).await.err().unwrap_or(error);
+        }
+        self.spare(&[id.to_owned()]);
+        let reason = KeepReason::Quarantine;
+        let named = self.mark(id, reason).await;
+        let kept = self.end_keeping(id, named, reason).await;
+        let kept = kept.map(|(kept, _)| KeptSandbox {
+            id: id.to_owned(),
+            name: kept.name,
+            reason,
+            paused: kept.paused,
+        });
+        told(error, kept)
+    }
+
+    /// Gives a container the name that says why it is kept. A quarantine is worth waiting for a daemon.
+    async fn mark(&self, id: &str, reason: KeepReason) -> Result<String, SandboxError> {
+        let name = name_for(id, reason);
+        let mut left = match reason {
+            KeepReason::Quarantine => TRIES,
+            KeepReason::Asked => 1,
+        };
+        loop {
+            let options = RenameContainerOptionsBuilder::new().name(&name).build();
+            let Err(error) = self.docker.rename_container(id, options).await else {
+                return Ok(name);
+            };
+            left -= 1;
+            let found = self.docker.inspect_container(id, None).await;
+            match found {
+                // Done before, by somebody who did not hear of it.
+                Ok(found)
+                    if found
+                        .name
+                        .as_deref()
+                        .is_some_and(|found| found.trim_start_matches('/') == name) =>
+                {
+                    return Ok(name);
+                }
+                Err(Error::DockerResponseServerError { status_code: 404, .. }) => left = 0,
+                _ => {}
+            }
+            if left == 0 {
+                return Err(self.error(&error, "keep a sandbox", About::Container));
+            }
+            sleep(BETWEEN_TRIES).await;
+        }
+    }
+
+    /// Stops the processes of what is in quarantine, whether or not it could be marked. Returns what is worth a note.
+    async fn end_keeping(
+        &self,
+        id: &str,
+        named: Result<String, SandboxError>,
+        reason: KeepReason,
+    ) -> Result<(Kept, Option<String>), SandboxError> {
+        let paused = match reason {
+            KeepReason::Quarantine => self.pause(id).await,
+            KeepReason::Asked => Ok(false),
+        };
+        let name = named?;
+        Ok(match paused {
+            Ok(paused) => (Kept { name, paused }, None),
+            Err(error) => {
+                let trouble = format!("the processes of {name} could not be stopped: {error}");
+                (Kept { name, paused: false }, Some(trouble))
+            }
+        })
+    }
+
+    /// Stops the processes of a container; false if it has none.
+    async fn pause(&self, id: &str) -> Result<bool, SandboxError> {
+        let Err(error) = self.docker.pause_container(id).await else {
+            return Ok(true);
+        };
+        let found = self.docker.inspect_container(id, None).await;
+        let state = found.ok().and_then(|found| found.state).unwrap_or_default();
+        if state.paused == Some(true) {
+            return Ok(true);
+        }
+        if state.running == Some(false) {
+            return Ok(false);
+        }
+        Err(self.error(&error, "stop the processes of a sandbox", About::Container))
+    }
+
+    /// Has this process's sweeps leave containers alone, whatever becomes of their mark.
+    fn spare(&self, containers: &[String]) {
+        let mut spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
+        spared.extend(containers.iter().cloned());
+    }
+
+    /// Says whether a sweep must leave a container alone, and why: its name, that its processes are stopped (which
+    /// happens in quarantine only), or that it was to be kept and could not be marked.
+    pub(crate) fn why_kept(&self, container: &ContainerSummary) -> Option<KeepReason> {
+        let mut names = container.names.iter().flatten();
+        if let Some(reason) = names.find_map(|name| reason_of(name)) {
+            return Some(reason);
+        }
+        let spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = container.id.as_deref().unwrap_or_default();
+        (is_paused(container) || spared.contains(id)).then_some(KeepReason::Quarantine)
+    }
+}
+
+fn is_paused(container: &ContainerSummary) -> bool {
+    container
+        .status
+        .as_ref()
+        .is_some_and(|status| status.contains("(Paused)"))
 }
 
 impl DockerProvider {
@@ -96,11 +284,13 @@ impl DockerProvider {
         let mut kept: Vec<_> = found
             .into_iter()
             .filter_map(|container| {
+                let reason = self.shared.why_kept(&container)?;
+                let paused = is_paused(&container);
                 let name = container.names?.into_iter().next()?;
                 let mut labels = container.labels.unwrap_or_default();
                 let mut take = |name: &str| labels.remove(name).unwrap_or_default();
                 Some(KeptContainer {
-                    reason: reason_of(&name)?,
+                    reason,
                     name: name.trim_start_matches('/').to_owned(),
                     id: container.id?,
                     run: take(LABEL_RUN),
@@ -109,12 +299,29 @@ impl DockerProvider {
                     expires: Timestamp::parse(&take(LABEL_EXPIRES)),
                     service: !take(LABEL_SERVICE).is_empty(),
                     workdir: take(LABEL_WORKDIR),
-                    paused: container.status.is_some_and(|status| status.contains("(Paused)")),
+                    paused,
                 })
             })
             .collect();
         kept.sort_by(|a, b| (&a.run, &a.attempt, &a.name).cmp(&(&b.run, &b.attempt, &b.name)));
         Ok(kept)
+    }
+
+    /// Puts into quarantine what is left of attempts that ended by a containment event and could not be kept then.
+    pub async fn quarantine(&self, run: &RunId, attempts: &[AttemptId]) -> Result<(), SandboxError> {
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        let attempts: BTreeSet<String> = attempts.iter().map(ToString::to_string).collect();
+        for left in self.leftovers(&SweepScope::Run(run.clone())).await? {
+            if left.kind == LeftoverKind::Container && attempts.contains(&left.attempt) {
+                let reason = KeepReason::Quarantine;
+                self.shared.spare(std::slice::from_ref(&left.id));
+                let named = self.shared.mark(&left.id, reason).await;
+                self.shared.end_keeping(&left.id, named, reason).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a kept sandbox; commands in it are calls of the daemon. It must not be paused.
@@ -132,15 +339,85 @@ impl DockerProvider {
         done.map_err(|error| self.shared.error(&error, "unpause a sandbox", About::Container))
     }
 
-    /// Removes a kept sandbox. It is let run again just before: under gVisor a container that dies while it is paused
-    /// leaves a process of the daemon behind for ever.
+    /// Stops the processes of a kept sandbox once no command is being started in it; false if none runs.
+    pub async fn pause(&self, kept: &KeptContainer) -> Result<bool, SandboxError> {
+        let settled = tokio::time::timeout(STARTED_WITHIN, self.until_nothing_starts(&kept.id)).await;
+        let busy = |_| SandboxError::Daemon {
+            operation: "stop the processes of a sandbox".to_owned(),
+            detail: "a command is still being started in it".to_owned(),
+        };
+        settled.map_err(busy)??;
+        self.shared.pause(&kept.id).await
+    }
+
+    /// Waits until the daemon has started every command that it was asked for. Paused before, the command would never
+    /// be there, and the daemon would wait for it and answer nothing more about the container (Docker 20.10, cgroup v1).
+    async fn until_nothing_starts(&self, id: &str) -> Result<(), SandboxError> {
+        let failed = |error: Error| {
+            self.shared
+                .error(&error, "look at a kept sandbox", About::Container)
+        };
+        let docker = &self.shared.docker;
+        loop {
+            sleep(ASKED_BEFORE).await;
+            let found = docker.inspect_container(id, None).await.map_err(failed)?;
+            let mut starts = false;
+            for exec in found.exec_ids.unwrap_or_default() {
+                // One that is unknown has ended.
+                let exec = docker.inspect_exec(&exec).await.unwrap_or_default();
+                starts |= exec.running == Some(true) && exec.pid.unwrap_or_default() == 0;
+            }
+            if !starts {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns whether a kept sandbox had services or an allow-list. Their connections ended with the attempt.
+    pub async fn had_connections(&self, kept: &KeptContainer) -> Result<bool, SandboxError> {
+        let found = self.look_at_kept(kept).await?;
+        let first = found
+            .config
+            .and_then(|config| config.entrypoint)
+            .unwrap_or_default();
+        // What the helper writes into `/etc/hosts`.
+        let hosts = first
+            .get(2)
+            .filter(|_| first.first().is_some_and(|first| first == helper::PROGRAM));
+        Ok(hosts.is_some_and(|hosts| hosts != scripts::HOSTS))
+    }
+
+    /// Removes a kept sandbox.
     pub async fn remove_kept(&self, kept: &KeptContainer) -> Result<(), SandboxError> {
+        let permit = self.shared.pace.admit().await?;
+        let removed = self.remove_kept_now(kept).await;
+        permit.done(Lifecycle::Other, &removed);
+        removed
+    }
+
+    /// Under gVisor a container that dies while it is paused leaves a process of the daemon behind for ever, so it is let
+    /// run again just before. With other runtimes nothing of what was stopped runs once more.
+    async fn remove_kept_now(&self, kept: &KeptContainer) -> Result<(), SandboxError> {
+        let runtime = match self.look_at_kept(kept).await {
+            Ok(found) => found.host_config.and_then(|config| config.runtime),
+            Err(SandboxError::Gone { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if kept.paused
+            && runtime.as_deref() == Some(Runtime::Runsc.name())
             && let Err(error) = self.unpause(kept).await
         {
             tracing::debug!(container = %kept.id, %error, "a kept sandbox is removed while it is paused");
         }
-        self.shared.remove_in_turn(&kept.id).await
+        self.shared.remove_container(&kept.id).await
+    }
+
+    async fn look_at_kept(&self, kept: &KeptContainer) -> Result<ContainerInspectResponse, SandboxError> {
+        let found = self.shared.docker.inspect_container(&kept.id, None).await;
+        found.map_err(|error| {
+            self.shared
+                .error(&error, "look at a kept sandbox", About::Container)
+        })
     }
 }
 

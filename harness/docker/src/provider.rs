@@ -2,7 +2,7 @@
 //!
 //! Owns: connecting, starting sandboxes, and what all sandboxes share. Must not: know recipes of images.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) removals: Removals,
     /// What images say about how they are run, by their ids.
     pub(crate) image_configs: Mutex<HashMap<String, ImageConfig>>,
+    /// Containers in quarantine, which no sweep of this process takes even if they could not be marked.
+    pub(crate) spared: Mutex<BTreeSet<String>>,
 }
 
 impl DockerProvider {
@@ -109,6 +111,7 @@ impl DockerProvider {
                 helper_refused: Mutex::default(),
                 removals,
                 image_configs: Mutex::default(),
+                spared: Mutex::default(),
             }),
         })
     }
@@ -192,8 +195,7 @@ impl DockerProvider {
         if let Some(link) = &sandbox.link
             && let Err(error) = sandbox.write_helped(link, &request.files).await
         {
-            sandbox.remove().await?;
-            return Err(error.into());
+            return Err(sandbox.end_after(error).await.into());
         }
         Ok(sandbox)
     }
@@ -204,10 +206,16 @@ impl DockerProvider {
         facts: &ImageFacts,
         first: First<'_>,
     ) -> Result<(Unclaimed, Ear, Link), Refused> {
+        let shared = &self.shared;
         let made = self.create(wanted, facts, first).await?;
-        let ear = self.shared.switchboard.listen(made.id());
+        let ear = shared.switchboard.listen(made.id());
         match self.greet(made.id(), facts, wanted.request).await {
             Ok(link) => Ok((made, ear, link)),
+            Err(Refused::Sandbox(error)) if error.is_breach() => {
+                // What is evidence is not to be removed, whatever becomes of this start.
+                let id = made.claim();
+                Err(shared.end_container_after(&id, error).await.into())
+            }
             Err(refused) => {
                 made.remove().await?;
                 Err(refused)

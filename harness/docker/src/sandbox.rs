@@ -6,15 +6,18 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use futures_util::future::join_all;
 use harness_core::ports::{
     CollectRequest, Collected, ExecRequest, ExecResult, FileContent, KeepReason, KeptSandbox, Later, PutFile,
     Sandbox, SandboxError, SandboxFact, SandboxInfo, Terminal, TerminalRequest,
 };
 use harness_core::units::Bytes;
 use harness_guest::Identity;
+use tokio::time::timeout;
 
 use crate::config::DiskQuota;
 use crate::errors::About;
@@ -25,6 +28,9 @@ use crate::files::check_path;
 use crate::link::{Broken, Link};
 use crate::provider::Shared;
 use crate::services::{Attached, Service};
+
+/// How long the helper may take for its last answer; without one, what it has said counts.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// A running container.
 pub(crate) struct DockerSandbox {
@@ -194,6 +200,20 @@ impl DockerSandbox {
         }
     }
 
+    /// Looks at what the helper has said without being asked.
+    async fn look_for_breach(&self) -> Result<(), SandboxError> {
+        // What came before the answers has been looked at when those are there.
+        let services = self.attached.services.iter();
+        join_all(services.map(|service| timeout(LAST_LOOK, service.check()))).await;
+        self.check_services()?;
+        let Some(link) = &self.link else { return Ok(()) };
+        let _ = timeout(LAST_LOOK, link.check()).await;
+        match link.broken() {
+            Some(breach @ Broken::Breach(_)) => Err(breach.into()),
+            Some(Broken::Ended(_)) | None => Ok(()),
+        }
+    }
+
     /// Begins to remove the containers, unless they are kept.
     pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
         if !self.stopped.swap(true, Ordering::AcqRel) {
@@ -309,6 +329,10 @@ impl Sandbox for DockerSandbox {
 
     fn check(&self) -> Later<'_, Result<(), SandboxError>> {
         Box::pin(self.check_intact())
+    }
+
+    fn check_containment(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.look_for_breach())
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {

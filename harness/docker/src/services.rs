@@ -97,7 +97,7 @@ impl DockerProvider {
         for started in join_all(starting).await {
             match started {
                 Ok(service) => services.push(service),
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failed = Some(graver(failed, error)),
             }
         }
         if failed.is_none() {
@@ -106,13 +106,15 @@ impl DockerProvider {
                 let spec = specs.get(&service.name)?;
                 Some(service.until_ready(spec.healthcheck.as_ref(), log))
             });
-            failed = join_all(ready).await.into_iter().find_map(Result::err);
+            for error in join_all(ready).await.into_iter().filter_map(Result::err) {
+                failed = Some(graver(failed, error));
+            }
         }
-        let Some(error) = failed else {
+        let Some(mut error) = failed else {
             return Ok(services);
         };
         for service in &services {
-            service.sandbox.remove().await?;
+            error = service.sandbox.end_after(error).await;
         }
         Err(error)
     }
@@ -411,17 +413,14 @@ impl DockerProvider {
             tokio::join!(self.start_one(wanted), self.start_services(request, &hosts, &log));
         let (mut sandbox, services) = match (sandbox, services) {
             (Ok(sandbox), Ok(services)) => (sandbox, services),
-            (Ok(sandbox), Err(error)) => {
-                sandbox.remove().await?;
-                return Err(error);
-            }
-            (Err(error), Ok(services)) => {
+            (Ok(sandbox), Err(error)) => return Err(sandbox.end_after(error).await),
+            (Err(mut error), Ok(services)) => {
                 for service in &services {
-                    service.sandbox.remove().await?;
+                    error = service.sandbox.end_after(error).await;
                 }
                 return Err(error);
             }
-            (Err(error), Err(_)) => return Err(error),
+            (Err(error), Err(other)) => return Err(graver(Some(error), other)),
         };
         sandbox.log = log;
         for service in &services {
@@ -429,10 +428,17 @@ impl DockerProvider {
             service.sandbox.stopped.store(true, Ordering::Release);
         }
         if let Err(error) = attach(&mut sandbox, services, list).await {
-            sandbox.remove().await?;
-            return Err(error);
+            return Err(sandbox.end_after(error).await);
         }
         Ok(sandbox)
+    }
+}
+
+/// Returns the error that is told of two: the first, unless only the other is a containment event.
+fn graver(first: Option<SandboxError>, other: SandboxError) -> SandboxError {
+    match first {
+        Some(first) if first.is_breach() || !other.is_breach() => first,
+        _ => other,
     }
 }
 

@@ -109,7 +109,11 @@ pub(crate) async fn discard(starting: Starting) -> Option<String> {
 pub(crate) async fn came_up(starting: Starting) -> Result<Option<Box<dyn Sandbox>>, String> {
     let why = match tokio::time::timeout(TEARDOWN, starting).await {
         Ok(Ok(Ok(sandbox))) => return Ok(Some(sandbox)),
-        Ok(Ok(Err(error))) if error.is_breach() => error.to_string(),
+        Ok(Ok(Err(error))) if error.is_breach() => {
+            let note = format!("a sandbox that was being started for nobody did what none may: {error}");
+            tracing::warn!("{note}");
+            return Err(note);
+        }
         // Nothing was started, so nothing stays behind.
         Ok(Ok(Err(_))) => return Ok(None),
         Ok(Err(_)) => "our program panicked".to_owned(),

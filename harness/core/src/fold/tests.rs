@@ -8,6 +8,7 @@ use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 
 use super::*;
+use crate::egress::EgressVerdict::{Allowed, NotListed};
 use crate::event::{AttemptEvent, LOG_FORMAT, SkipReason};
 use crate::model::{Reply, StopReason, Usage};
 use crate::outcome::{CancelledBy, Outcome};
@@ -329,7 +330,6 @@ fn connections_that_were_open_at_the_death_are_counted() {
         began: Some(Timestamp(began)),
         took: Duration::ZERO,
     };
-    use crate::egress::EgressVerdict::{Allowed, NotListed};
     let dropped = crate::egress::EgressCounts {
         allowed: 0,
         blocked: 7,

@@ -7,6 +7,7 @@ mod egress;
 mod forging;
 mod helper;
 mod kernel;
+mod quarantine;
 mod resources;
 mod scoring;
 mod services;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use harness_core::ports::{ImageOrigin, SandboxError, SandboxProvider};
 use harness_core::sandbox::ImageSource;
 use harness_core::task::FileData;
-use harness_docker::{BASE_IMAGES, DockerSettings, Helper};
+use harness_docker::{BASE_IMAGES, DockerSettings};
 use pretty_assertions::assert_eq;
 
 use crate::support::{Bench, ask, busybox, sh, unique_run};
@@ -181,11 +181,9 @@ async fn an_image_without_a_shell_is_told() {
     spec.image = ImageSource::Named(name.clone());
     spec.user = "0".to_owned();
     let request = bench.request(spec, Vec::new()).await;
-    let plain = DockerSettings {
-        helper: Helper::Never,
-        ..DockerSettings::default()
-    };
-    let plain = crate::support::provider_with(plain).await.unwrap();
+    let plain = crate::support::provider_with(crate::support::plain())
+        .await
+        .unwrap();
     let at_start = plain.start(&request).await.err().unwrap();
     // The helper needs no shell, but whoever runs a command does.
     let sandbox = bench.provider.start(&request).await.unwrap();

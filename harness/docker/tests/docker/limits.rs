@@ -8,12 +8,22 @@ use harness_docker::DockerSettings;
 use pretty_assertions::assert_eq;
 
 use crate::support::{
-    ask, busybox, exited, in_sandbox, in_sandbox_with, living, root, sh, sh_for, text, timed_out,
+    ask, busybox, exited, in_sandbox_with, living, root, sh, sh_for, text, timed_out,
+    with_and_without_the_helper,
 };
 
-#[tokio::test]
-async fn lack_of_memory_is_told_apart_from_other_kills() {
-    in_sandbox(busybox(), async |sandbox| {
+with_and_without_the_helper!(
+    lack_of_memory_is_told_apart_from_other_kills,
+    endless_output_is_counted_until_the_timeout,
+    too_much_output_ends_a_command,
+    filling_the_disk_ends_a_command,
+    a_sandbox_that_dies_is_noticed_at_once,
+    a_full_process_table_is_the_commands_problem,
+    a_death_is_blamed_on_memory_only_if_no_command_explained_it,
+);
+
+async fn lack_of_memory_is_told_apart_from_other_kills(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         let eaten = sandbox.exec(&sh("tail /dev/zero")).await.unwrap();
         assert!(
             matches!(eaten.ending, ExecEnding::OutOfMemory { .. }),
@@ -31,13 +41,13 @@ async fn lack_of_memory_is_told_apart_from_other_kills() {
     .await;
 }
 
-#[tokio::test]
-async fn endless_output_is_counted_until_the_timeout() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn endless_output_is_counted_until_the_timeout(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
+        let notes = sandbox.info().notes;
         let result = sandbox.exec(&sh_for("yes", 1500)).await.unwrap();
         assert_eq!(result.ending, timed_out(1500));
         // Only the note on the disk: the command could be ended alone.
-        assert_eq!(sandbox.info().notes.len(), 1, "{:?}", sandbox.info().notes);
+        assert_eq!(sandbox.info().notes, notes);
         assert!(result.stdout.total > 1 << 20, "{}", result.stdout.total);
         assert_eq!(result.stdout.head.len() + result.stdout.tail.len(), 1 << 20);
         assert_eq!(living(&*sandbox).await, Vec::<String>::new());
@@ -45,11 +55,10 @@ async fn endless_output_is_counted_until_the_timeout() {
     .await;
 }
 
-#[tokio::test]
-async fn too_much_output_ends_a_command() {
+async fn too_much_output_ends_a_command(settings: DockerSettings) {
     let settings = DockerSettings {
         output_limit: Bytes(8 << 20),
-        ..DockerSettings::default()
+        ..settings
     };
     in_sandbox_with(settings, busybox(), async |sandbox| {
         let result = sandbox.exec(&sh("setsid sleep 1000 & yes")).await.unwrap();
@@ -65,11 +74,10 @@ async fn too_much_output_ends_a_command() {
     .await;
 }
 
-#[tokio::test]
-async fn filling_the_disk_ends_a_command() {
+async fn filling_the_disk_ends_a_command(settings: DockerSettings) {
     let mut spec = busybox();
     spec.resources.disk = Bytes(8 << 20);
-    in_sandbox(spec, async |sandbox| {
+    in_sandbox_with(settings, spec, async |sandbox| {
         let one_file = sandbox.exec(&sh("dd if=/dev/zero of=/tmp/big bs=1M count=100 2>/dev/null; ls -l /tmp/big")).await.unwrap();
         assert!(text(&one_file).contains(&(8 << 20).to_string()), "{}", text(&one_file));
         let filler = "i=0; while :; do i=$((i+1)); dd if=/dev/zero of=/tmp/f$i bs=1M count=2 2>/dev/null; sleep 0.2; done";
@@ -80,9 +88,8 @@ async fn filling_the_disk_ends_a_command() {
     .await;
 }
 
-#[tokio::test]
-async fn a_sandbox_that_dies_is_noticed_at_once() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn a_sandbox_that_dies_is_noticed_at_once(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         let id = sandbox.info().id;
         let began = Instant::now();
         let (result, ()) = tokio::join!(async { sandbox.exec(&sh("sleep 60")).await }, async {
@@ -105,9 +112,8 @@ async fn a_sandbox_that_dies_is_noticed_at_once() {
     .await;
 }
 
-#[tokio::test]
-async fn a_full_process_table_is_the_commands_problem() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn a_full_process_table_is_the_commands_problem(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         let hog = "i=0; while [ $i -lt 60 ]; do setsid sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done";
         let _ = sandbox.exec(&sh_for(hog, 5000)).await.unwrap();
         let result = sandbox.exec(&sh("echo fits; true | true")).await.unwrap();
@@ -119,13 +125,12 @@ async fn a_full_process_table_is_the_commands_problem() {
     .await;
 }
 
-#[tokio::test]
-async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it() {
+async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it(settings: DockerSettings) {
     for (command, expected) in [
         ("tail /dev/zero; sleep 60", "out_of_memory"),
         ("sleep 60", "sandbox_gone"),
     ] {
-        in_sandbox(busybox(), async move |sandbox| {
+        in_sandbox_with(settings.clone(), busybox(), async move |sandbox| {
             let earlier = sandbox.exec(&sh("tail /dev/zero")).await.unwrap();
             assert!(
                 matches!(earlier.ending, ExecEnding::OutOfMemory { .. }),

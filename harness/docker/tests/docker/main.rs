@@ -5,6 +5,7 @@
 mod attacks;
 mod commands;
 mod daemon;
+mod fallback;
 mod files;
 mod images;
 mod limits;

@@ -3,17 +3,30 @@
 use std::time::{Duration, Instant};
 
 use harness_core::ports::{BeforeExec, ExecRequest};
+use harness_docker::DockerSettings;
 use pretty_assertions::assert_eq;
 
 use crate::support::{
-    ask, busybox, exited, in_sandbox, living, living_seen_by, root, root_killing, sh, sh_for, text, timed_out,
+    ask, busybox, exited, in_sandbox_with, living, living_seen_by, root, root_killing, sh, sh_for, text,
+    timed_out, with_and_without_the_helper,
 };
+
+with_and_without_the_helper!(
+    at_its_timeout_a_command_dies_with_all_that_it_started,
+    what_an_earlier_command_left_running_outlives_the_timeout_of_a_later_one,
+    of_two_commands_at_once_only_the_late_one_dies,
+    a_late_scorer_dies_with_all_that_it_started,
+    killing_all_and_running_is_one_step,
+    orphans_are_reaped_and_nothing_inside_can_kill_the_keeper,
+    a_fork_bomb_is_ended,
+    removing_does_not_wait_for_processes,
+);
 
 const NOBODY: Vec<String> = Vec::new();
 
-#[tokio::test]
-async fn at_its_timeout_a_command_dies_with_all_that_it_started() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn at_its_timeout_a_command_dies_with_all_that_it_started(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
+        let notes = sandbox.info().notes;
         let tricks = [
             "sleep 1000",
             "trap '' TERM INT HUP; sleep 1000; sleep 1001",
@@ -27,14 +40,13 @@ async fn at_its_timeout_a_command_dies_with_all_that_it_started() {
             assert_eq!((result.ending, text(&result)), (timed_out(500), "begun\n".to_owned()), "{trick}");
             assert_eq!(living(&*sandbox).await, NOBODY, "{trick}");
         }
-        assert_eq!(sandbox.info().notes.len(), 1, "{:?}", sandbox.info().notes);
+        assert_eq!(sandbox.info().notes, notes);
     })
     .await;
 }
 
-#[tokio::test]
-async fn what_an_earlier_command_left_running_outlives_the_timeout_of_a_later_one() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn what_an_earlier_command_left_running_outlives_the_timeout_of_a_later_one(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         let server =
             "setsid sh -c 'while :; do sleep 0.2; done' >/dev/null 2>&1 & sleep 2000 >/dev/null 2>&1 &";
         assert_eq!(sandbox.exec(&sh(server)).await.unwrap().ending, exited(0));
@@ -52,9 +64,8 @@ async fn what_an_earlier_command_left_running_outlives_the_timeout_of_a_later_on
     .await;
 }
 
-#[tokio::test]
-async fn of_two_commands_at_once_only_the_late_one_dies() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn of_two_commands_at_once_only_the_late_one_dies(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         let (good, late) = tokio::join!(
             async {
                 sandbox
@@ -79,9 +90,9 @@ async fn of_two_commands_at_once_only_the_late_one_dies() {
     .await;
 }
 
-#[tokio::test]
-async fn a_late_scorer_dies_with_all_that_it_started() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn a_late_scorer_dies_with_all_that_it_started(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
+        let notes = sandbox.info().notes;
         sandbox
             .exec(&sh("setsid sleep 1000 >/dev/null 2>&1 &"))
             .await
@@ -96,14 +107,14 @@ async fn a_late_scorer_dies_with_all_that_it_started() {
             (timed_out(600), "begun\n".to_owned())
         );
         assert_eq!(living(&*sandbox).await, NOBODY);
-        assert_eq!(sandbox.info().notes.len(), 1, "{:?}", sandbox.info().notes);
+        assert_eq!(sandbox.info().notes, notes);
     })
     .await;
 }
 
-#[tokio::test]
-async fn killing_all_and_running_is_one_step() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn killing_all_and_running_is_one_step(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
+        let notes = sandbox.info().notes;
         let mess =
             "setsid sleep 1000 >/dev/null 2>&1 & (env -i setsid sleep 1001 >/dev/null 2>&1 &) ; echo done";
         assert_eq!(ask(&*sandbox, sh(mess)).await, "done");
@@ -119,14 +130,13 @@ async fn killing_all_and_running_is_one_step() {
         };
         assert_eq!(ask(&*sandbox, as_agent).await, "agent");
         assert_eq!(living(&*sandbox).await, NOBODY);
-        assert_eq!(sandbox.info().notes.len(), 1, "{:?}", sandbox.info().notes);
+        assert_eq!(sandbox.info().notes, notes);
     })
     .await;
 }
 
-#[tokio::test]
-async fn orphans_are_reaped_and_nothing_inside_can_kill_the_keeper() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn orphans_are_reaped_and_nothing_inside_can_kill_the_keeper(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         sandbox
             .exec(&sh(
                 "for i in 1 2 3 4 5; do (setsid sleep 0.05 &); done; sleep 0.3",
@@ -143,9 +153,8 @@ async fn orphans_are_reaped_and_nothing_inside_can_kill_the_keeper() {
     .await;
 }
 
-#[tokio::test]
-async fn a_fork_bomb_is_ended() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn a_fork_bomb_is_ended(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         let bomb = "b() { b | b & }; while :; do b; done";
         let result = sandbox
             .exec(&sh_for(&format!("({bomb}) 2>/dev/null"), 1500))
@@ -165,9 +174,8 @@ async fn a_fork_bomb_is_ended() {
     .await;
 }
 
-#[tokio::test]
-async fn removing_does_not_wait_for_processes() {
-    in_sandbox(busybox(), async |sandbox| {
+async fn removing_does_not_wait_for_processes(settings: DockerSettings) {
+    in_sandbox_with(settings, busybox(), async |sandbox| {
         sandbox
             .exec(&sh("trap '' TERM; setsid sleep 1000 >/dev/null 2>&1 &"))
             .await

@@ -13,7 +13,7 @@ use harness_core::ports::{
 use harness_core::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::units::{Bytes, Timestamp};
-use harness_docker::{DockerProvider, DockerSettings};
+use harness_docker::{DockerProvider, DockerSettings, Helper, KeptContainer};
 
 /// Returns a provider, or `None` after saying so where there is no daemon.
 pub(crate) async fn provider_with(settings: DockerSettings) -> Option<DockerProvider> {
@@ -39,6 +39,33 @@ pub(crate) async fn daemon_knows(runtime: Runtime) -> bool {
     }
     knows
 }
+
+/// Settings of a provider whose sandboxes have no helper: every command is a call of the daemon.
+pub(crate) fn plain() -> DockerSettings {
+    DockerSettings {
+        helper: Helper::Never,
+        ..DockerSettings::default()
+    }
+}
+
+/// Makes two tests of a body that takes the provider's settings: what the helper promises holds for calls of the daemon
+/// too.
+macro_rules! with_and_without_the_helper {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test]
+            async fn helped() {
+                super::$name(harness_docker::DockerSettings::default()).await;
+            }
+
+            #[tokio::test]
+            async fn by_the_daemon() {
+                super::$name(crate::support::plain()).await;
+            }
+        }
+    )+};
+}
+pub(crate) use with_and_without_the_helper;
 
 pub(crate) fn busybox() -> SandboxSpec {
     SandboxSpec {
@@ -130,11 +157,21 @@ impl Bench {
         self.provider.start(&request).await.unwrap()
     }
 
+    /// Returns what is kept of this test.
+    pub(crate) async fn kept(&self) -> Vec<KeptContainer> {
+        let mut kept = self.provider.kept().await.unwrap();
+        kept.retain(|kept| kept.run == self.run.as_str());
+        kept
+    }
+
     pub(crate) async fn close(self) {
         self.provider
             .sweep(&SweepScope::Run(self.run.clone()))
             .await
             .unwrap();
+        for kept in self.kept().await {
+            self.provider.remove_kept(&kept).await.unwrap();
+        }
     }
 }
 
@@ -277,6 +314,27 @@ pub(crate) async fn service_containers(sandbox: &str) -> Vec<String> {
         .build();
     let found = agreed().await.list_containers(Some(options)).await.unwrap();
     found.into_iter().filter_map(|container| container.id).collect()
+}
+
+/// Removes a container behind the provider's back.
+pub(crate) async fn remove_container(id: &str) {
+    let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new()
+        .force(true)
+        .build();
+    agreed().await.remove_container(id, Some(options)).await.unwrap();
+}
+
+/// Pauses a container behind the provider's back.
+pub(crate) async fn pause_container(id: &str) {
+    agreed().await.pause_container(id).await.unwrap();
+}
+
+/// Renames a container behind the provider's back.
+pub(crate) async fn rename_container(id: &str, name: &str) {
+    let options = bollard::query_parameters::RenameContainerOptionsBuilder::new()
+        .name(name)
+        .build();
+    agreed().await.rename_container(id, options).await.unwrap();
 }
 
 pub(crate) async fn inspect(id: &str) -> bollard::models::ContainerInspectResponse {

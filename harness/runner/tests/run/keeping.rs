@@ -13,7 +13,7 @@ use pretty_assertions::assert_eq;
 use tokio::time::sleep;
 
 use crate::models::{bash, model, now, says, submits, turns};
-use crate::sandbox::{Did, Provider, exits, gone, prints};
+use crate::sandbox::{Did, Keeps, Provider, exits, gone, prints};
 use crate::world::{BOXED, World, task, within};
 
 const COMPLETE: RunEnding = RunEnding::Finished(Finish::Ended(RunEnd::Complete));
@@ -50,6 +50,12 @@ fn kept(nth: u32, reason: KeepReason) -> KeptSandbox {
         id,
         reason,
         paused: reason == KeepReason::Quarantine,
+    }
+}
+
+fn noted(text: &str) -> AttemptEvent {
+    AttemptEvent::Noted {
+        text: text.to_owned(),
     }
 }
 
@@ -156,19 +162,58 @@ async fn what_was_cancelled_is_never_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sandbox_that_cannot_be_kept_is_removed_with_a_note() {
-    let mut provider = Provider::new(|_, _| Did::Fails(breached()));
-    provider.keeps = false;
-    let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
+async fn a_sandbox_that_cannot_be_kept_on_request_is_removed_with_a_note() {
+    let mut provider = Provider::new(|_, _| prints(""));
+    provider.keeps = Keeps::Never;
+    let mut world = World::new(
+        "",
+        vec![task("a", 1, BOXED)],
+        turns(vec![submits("wrong")]),
+        provider,
+    );
+    world.keep = KeepSandboxes::Failed;
     assert_eq!(world.run().await, Ok(COMPLETE));
     let text = "sandbox box-0 could not be kept: no Docker daemon answers at /nowhere: connection refused";
-    assert_eq!(
-        told(&world),
-        [AttemptEvent::Noted {
-            text: text.to_owned()
-        }]
-    );
+    assert_eq!(told(&world), [noted(text)]);
     assert_eq!(world.provider.seen().stopped, 1);
+}
+
+/// A sandbox of a containment event is evidence: whatever goes wrong while it is put into quarantine, it stays.
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_that_fails_removes_nothing() {
+    let left = "it is evidence, so it is left as it is and may have to be removed by hand";
+    let cases = [
+        (
+            Keeps::Never,
+            format!(
+                "sandbox box-0 could not be kept: no Docker daemon answers at /nowhere: connection refused; {left}"
+            ),
+        ),
+        (
+            Keeps::WithoutAnAnswer,
+            format!("sandbox box-0 could not be kept: no answer within a minute; {left}"),
+        ),
+    ];
+    for (keeps, text) in cases {
+        let mut provider = Provider::new(|_, _| Did::Fails(breached()));
+        provider.keeps = keeps;
+        let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
+        let (input, _interrupt, _) = world.input();
+        assert_eq!(within(run(input)).await, Ok(COMPLETE));
+        assert_eq!(told(&world), [noted(&text)]);
+        let seen = world.provider.seen();
+        assert_eq!((seen.live, seen.stopped), (1, 0), "{keeps:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_up_while_a_sandbox_was_kept_is_noted() {
+    let mut provider = Provider::new(|_, _| Did::Fails(breached()));
+    provider.keeps = Keeps::WithTrouble;
+    let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    let kept = AttemptEvent::SandboxKept(kept(0, KeepReason::Quarantine));
+    assert_eq!(told(&world), [kept, noted("sandbox box-0: a service is gone")]);
 }
 
 fn fresh(keep: KeepSandboxes, on_check: fn() -> Did) -> World {
@@ -215,6 +260,60 @@ async fn a_containment_event_while_scoring_quarantines_all_there_is() {
     assert_eq!(world.run().await, Ok(COMPLETE));
     let quarantined = |nth| AttemptEvent::SandboxKept(kept(nth, KeepReason::Quarantine));
     assert_eq!(told(&world), [quarantined(1), quarantined(0)]);
+}
+
+/// A lie of the sandbox after its last command, of which only a last look tells.
+#[tokio::test(start_paused = true)]
+async fn a_containment_event_after_the_last_command_is_one() {
+    let limited = format!("{BOXED}limits: {{turns: 1}}\n");
+    let scored_by_command = "sandbox: {image: img, network: none}\ntools: [bash, submit]\nartifacts: [/a]\n\
+                             score: {command: {run: check, where: fresh, read: exit}}\n";
+    for (body, answers) in [
+        (BOXED, vec![bash("x"), submits("right")]),
+        (BOXED, vec![submits("wrong")]),
+        (&limited, vec![bash("x"), bash("x")]),
+        (scored_by_command, vec![submits("")]),
+    ] {
+        let mut provider = Provider::new(|_, _| prints(""));
+        provider.on_check = Err(breached());
+        let world = World::new("", vec![task("a", 1, body)], turns(answers), provider);
+        assert_eq!(world.run().await, Ok(COMPLETE), "{body}");
+        let outcome = world.ending().outcome;
+        assert!(matches!(outcome, Outcome::Breached { .. }), "{body}: {outcome:?}");
+        let event = AttemptEvent::SandboxKept(kept(0, KeepReason::Quarantine));
+        assert_eq!(told(&world).last(), Some(&event), "{body}");
+        assert_eq!(world.provider.seen().started, 1, "{body}");
+    }
+}
+
+/// Anything but a containment event is no reason to throw away what was reached.
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_is_gone_in_the_end_is_no_containment_event() {
+    let mut provider = Provider::new(|_, _| prints(""));
+    provider.on_check = Err(gone(false));
+    let answers = turns(vec![submits("right")]);
+    let world = World::new("", vec![task("a", 1, BOXED)], answers, provider);
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    let outcome = world.ending().outcome;
+    assert!(matches!(outcome, Outcome::Scored { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_noted_after_the_start_is_logged_once() {
+    let mut provider = Provider::new(|_, _| prints(""));
+    provider.notes = Arc::new(|request| vec![format!("about {}", request.argv.last().unwrap())]);
+    let answers = turns(vec![bash("x"), bash("y"), submits("right")]);
+    let world = World::new("", vec![task("a", 1, BOXED)], answers, provider);
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    let noted = |text: &str| AttemptEvent::Noted {
+        text: text.to_owned(),
+    };
+    assert_eq!(told(&world), [noted("about x"), noted("about y")]);
+    let started = world.transcript(0, 1).into_iter().find_map(|event| match event {
+        AttemptEvent::SandboxStarted(info) => Some(info.notes),
+        _ => None,
+    });
+    assert_eq!(started, Some(vec!["from the start".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,19 @@ pub(crate) enum Did {
     Panics,
 }
 
+/// How sandboxes are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keeps {
+    /// As asked.
+    Well,
+    /// With a note.
+    WithTrouble,
+    /// Not at all.
+    Never,
+    /// Nobody knows.
+    WithoutAnAnswer,
+}
+
 /// A command that prints something and ends well, at once.
 pub(crate) fn prints(text: &str) -> Did {
     exits(0, text)
@@ -68,6 +81,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
 /// What a terminal is, by its request.
 type OnTerminal = dyn Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync;
+type Notes = dyn Fn(&ExecRequest) -> Vec<String> + Send + Sync;
 type Reports = dyn Fn(&ExecRequest) -> Vec<SandboxFact> + Send + Sync;
 type Breaks = dyn Fn(&SandboxRequest) -> Option<Duration> + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
@@ -105,14 +119,18 @@ pub(crate) struct Provider {
     on_start: Box<OnStart>,
     /// Fails `stop`, and how long it takes; `None` is for ever.
     pub(crate) on_stop: Option<(Option<Duration>, bool)>,
-    /// Whether sandboxes can be kept.
-    pub(crate) keeps: bool,
+    /// How sandboxes are kept.
+    pub(crate) keeps: Keeps,
     /// What could not be removed in the background, and how long it takes to know; `None` is for ever.
     pub(crate) on_settle: (Option<Duration>, Vec<String>),
     /// What a command makes its sandbox report.
     pub(crate) reports: Arc<Reports>,
     /// How long after its start a sandbox breaks.
     pub(crate) breaks: Box<Breaks>,
+    /// What a command makes its sandbox note.
+    pub(crate) notes: Arc<Notes>,
+    /// What looking for containment events finds.
+    pub(crate) on_check: Result<(), SandboxError>,
     /// How long an image takes.
     pub(crate) image_takes: Duration,
 }
@@ -130,10 +148,12 @@ impl Provider {
             }),
             on_start: Box::new(|_, _| (Duration::from_millis(700), None)),
             on_stop: None,
-            keeps: true,
+            keeps: Keeps::Well,
             on_settle: (Some(Duration::ZERO), Vec::new()),
             reports: Arc::new(|_| Vec::new()),
             breaks: Box::new(|_| None),
+            notes: Arc::new(|_| Vec::new()),
+            on_check: Ok(()),
             image_takes: Duration::ZERO,
         }
     }
@@ -190,6 +210,9 @@ impl Provider {
             keeps: self.keeps,
             reports: Arc::clone(&self.reports),
             facts: Mutex::default(),
+            on_note: Arc::clone(&self.notes),
+            notes: Mutex::new(vec!["from the start".to_owned()]),
+            on_check: self.on_check.clone(),
             stopped: Mutex::new(false),
             breaks_at: (self.breaks)(request).map(|after| Instant::now() + after),
         }))
@@ -251,9 +274,12 @@ struct Fake {
     on_exec: Arc<OnExec>,
     on_terminal: Arc<OnTerminal>,
     on_stop: Option<(Option<Duration>, bool)>,
-    keeps: bool,
+    keeps: Keeps,
     reports: Arc<Reports>,
     facts: Mutex<Vec<SandboxFact>>,
+    on_note: Arc<Notes>,
+    notes: Mutex<Vec<String>>,
+    on_check: Result<(), SandboxError>,
     stopped: Mutex<bool>,
     breaks_at: Option<Instant>,
 }
@@ -266,6 +292,7 @@ impl Fake {
     async fn run(&self, request: &ExecRequest) -> Result<ExecResult, SandboxError> {
         self.seen.lock().unwrap().execs.push(request.clone());
         self.facts.lock().unwrap().extend((self.reports)(request));
+        self.notes.lock().unwrap().extend((self.on_note)(request));
         let did = (self.on_exec)(&mut self.files.lock().unwrap(), request);
         match did {
             Did::Hangs => std::future::pending().await,
@@ -331,7 +358,7 @@ impl Sandbox for Fake {
             id: self.id.clone(),
             image: "sha256:0".to_owned(),
             runtime: "runc".to_owned(),
-            notes: Vec::new(),
+            notes: self.notes.lock().unwrap().clone(),
         }
     }
 
@@ -414,14 +441,21 @@ impl Sandbox for Fake {
         Box::pin(std::future::ready(broke))
     }
 
+    fn check_containment(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(async { self.on_check.clone() })
+    }
+
     fn take_facts(&self) -> Vec<SandboxFact> {
         std::mem::take(&mut *self.facts.lock().unwrap())
     }
 
     fn keep(&self, reason: KeepReason) -> Later<'_, Result<KeptSandbox, SandboxError>> {
         Box::pin(async move {
-            if !self.keeps {
-                return Err(unreachable());
+            match self.keeps {
+                Keeps::Well => {}
+                Keeps::WithTrouble => self.notes.lock().unwrap().push("a service is gone".to_owned()),
+                Keeps::Never => return Err(unreachable()),
+                Keeps::WithoutAnAnswer => std::future::pending().await,
             }
             *self.stopped.lock().unwrap() = true;
             let mut seen = self.seen.lock().unwrap();

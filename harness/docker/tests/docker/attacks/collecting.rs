@@ -23,7 +23,7 @@ under_each_runtime!(
 
 const SECRET: &str = "root-only-secret";
 /// Much longer than any of it takes, much shorter than for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 fn request(pattern: &str) -> CollectRequest {
     CollectRequest {
@@ -58,18 +58,20 @@ async fn links_and_devices(runtime: Runtime) {
     attack(busybox_on(runtime), async |sandbox| {
         let prepare = format!(
             "mkdir -m 777 /drop && echo {SECRET} >/drop/keys && chmod 600 /drop/keys && \
-             echo {SECRET} >/etc/shadow && chmod 600 /etc/shadow"
+             echo {SECRET} >/etc/shadow && chmod 600 /etc/shadow && \
+             mkdir out && ln /drop/keys out/hard && chown agent out"
         );
+        // The hard link is root's: hosts with fs.protected_hardlinks let the agent make none to what is not its own.
         ask(&*sandbox, root(&prepare)).await;
-        let mess = "mkdir out; cd out; echo good >good; ln -s /etc/shadow link; ln -s good near; \
-                    ln -s . loop; ln /drop/keys hard 2>/dev/null; mkfifo pipe; ln -s /dev/zero zero; \
-                    mkdir dark; echo x >dark/x; chmod 0 dark; echo y >unreadable; chmod 0 unreadable; ls";
-        let made = ask(&*sandbox, sh(mess)).await;
-        let hard = made.lines().any(|name| name == "hard");
+        let mess = "cd out; echo good >good; ln good second; ln -s /etc/shadow link; ln -s good near; \
+                    ln -s . loop; mkfifo pipe; ln -s /dev/zero zero; \
+                    mkdir dark; echo x >dark/x; chmod 0 dark; echo y >unreadable; chmod 0 unreadable";
+        ask(&*sandbox, sh(mess)).await;
         let found = collected(&sandbox, "/home/agent/out/**").await;
-        assert_eq!(names(&found), ["/home/agent/out/good"]);
-        let mut expected = vec![
+        assert_eq!(names(&found), ["/home/agent/out/good", "/home/agent/out/second"]);
+        let expected = [
             "/home/agent/out/dark: the task's user may not look into it",
+            "/home/agent/out/hard: the task's user may not read it",
             "/home/agent/out/link: a symbolic link",
             "/home/agent/out/loop: a symbolic link",
             "/home/agent/out/near: a symbolic link",
@@ -77,12 +79,8 @@ async fn links_and_devices(runtime: Runtime) {
             "/home/agent/out/unreadable: the task's user may not read it",
             "/home/agent/out/zero: a symbolic link",
         ];
-        if hard {
-            expected.push("/home/agent/out/hard: the task's user may not read it");
-        }
         let mut left = found.left.clone();
         left.sort();
-        expected.sort_unstable();
         assert_eq!(left, expected);
         for pattern in [
             "/etc/shadow",
@@ -107,12 +105,14 @@ async fn hostile_names(runtime: Runtime) {
     attack(busybox_on(runtime), async |sandbox| {
         let mess = r#"mkdir out; cd out; echo 1 >"$(printf 'new\nline')"; echo 2 >"$(printf '\033[2Jclear')";
             echo 3 >"$(printf '\377\376')"; echo 4 >'<b>$(id)`id`'; echo 5 >' .. '; echo 6 >-rf;
-            mkdir "$(printf 'fold\ner')"; echo 7 >"$(printf 'fold\ner')/x"; echo 8 >"$(printf '\342\200\256txt.exe')""#;
+            mkdir "$(printf 'fold\ner')"; echo 7 >"$(printf 'fold\ner')/x"; mkdir "$(printf 'f\376')"; echo 9 >"$(printf 'f\376')/x"; echo 8 >"$(printf '\342\200\256txt.exe')""#;
         ask(&*sandbox, sh(mess)).await;
         let found = collected(&sandbox, "/home/agent/out/**").await;
         let good = ["/home/agent/out/ .. ", "/home/agent/out/-rf", "/home/agent/out/<b>$(id)`id`"];
         assert_eq!(names(&found), good);
         assert!(found.left.len() >= 5, "{:?}", found.left);
+        let folder = "/home/agent/out/f\u{fffd}: its name is not UTF-8, so it is not looked into";
+        assert!(found.left.iter().any(|left| left == folder), "{:?}", found.left);
         for line in &found.left {
             assert!(line.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{line:?}");
         }
@@ -142,9 +142,9 @@ async fn crowded_folders(runtime: Runtime) {
     // So many empty files are 100 MiB of the kernel's memory.
     spec.resources.memory = Bytes(1 << 30);
     attack(spec, async |sandbox| {
-        let mess = "mkdir /dev/shm/a /dev/shm/b; seq 1 20000 | (cd /dev/shm/a && xargs touch); \
+        let mess = "mkdir /dev/shm/a /dev/shm/b; seq 1 2000 | (cd /dev/shm/a && xargs touch); \
                     seq 1 100100 | (cd /dev/shm/b && xargs touch); ls /dev/shm/b | wc -l";
-        let count: u64 = ask(&*sandbox, sh_for(mess, 60_000)).await.parse().unwrap();
+        let count: u64 = ask(&*sandbox, sh_for(mess, 300_000)).await.parse().unwrap();
         assert_eq!(count, 100_100);
         let found = collected(&sandbox, "/dev/shm/**").await;
         assert_eq!(
