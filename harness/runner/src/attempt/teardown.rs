@@ -109,8 +109,7 @@ pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released
     let Some(sandbox) = guard.as_deref() else {
         return released;
     };
-    let info = sandbox.info();
-    let id = info.id;
+    let id = sandbox.info().id;
     let removed = match reason {
         None => true,
         Some(reason) => match answer(sandbox.keep(reason)).await {
@@ -121,10 +120,6 @@ pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released
             Err(why) => released.not_kept(&id, reason, &why),
         },
     };
-    let later = sandbox.info().notes.into_iter();
-    for note in later.filter(|note| !info.notes.contains(note)) {
-        released.note(format!("sandbox {id}: {note}"));
-    }
     if removed && let Err(why) = answer(sandbox.stop()).await {
         released.note(format!(
             "sandbox {id} was not removed and is left to the next sweep: {why}"

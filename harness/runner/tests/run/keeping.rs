@@ -213,7 +213,7 @@ async fn what_came_up_while_a_sandbox_was_kept_is_noted() {
     let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
     assert_eq!(world.run().await, Ok(COMPLETE));
     let kept = AttemptEvent::SandboxKept(kept(0, KeepReason::Quarantine));
-    assert_eq!(told(&world), [kept, noted("sandbox box-0: a service is gone")]);
+    assert_eq!(told(&world), [noted("a service is gone"), kept]);
 }
 
 fn fresh(keep: KeepSandboxes, on_check: fn() -> Did) -> World {
