@@ -631,67 +631,6 @@ async fn a_tunnel_is_reported_when_it_opens() {
     assert_eq!(ended.began, opened.began, "so that both can be told to be one");
 }
 
-/// A host that takes nothing more may still be answering.
-#[tokio::test]
-async fn an_answer_outlives_the_hosts_ear() {
-    let (mut client, stream) = duplex(1 << 10);
-    let (upstream, mut host) = duplex(1 << 10);
-    let report: Arc<dyn Fn(SandboxFact) + Send + Sync> = Arc::new(|_| {});
-    let attempt = crate::net::attempt::Attempt::new(report);
-    let carried = tokio::spawn(async move {
-        let (mut stream, deaf) = (stream, Deaf(upstream));
-        let kind = crate::net::http::RequestKind::Tunnel;
-        crate::net::carry::carry(&mut stream, deaf, (kind, b"unheard"), &attempt).await
-    });
-    let mut established = [0; 39];
-    client.read_exact(&mut established).await.unwrap();
-    client.write_all(b"more").await.unwrap();
-    tokio::task::yield_now().await;
-    host.write_all(b"the whole answer").await.unwrap();
-    host.shutdown().await.unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).await.unwrap();
-    assert_eq!(answer, "the whole answer");
-    carried.await.unwrap();
-}
-
-/// Speaks, but does not listen.
-struct Deaf(DuplexStream);
-
-impl tokio::io::AsyncRead for Deaf {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl tokio::io::AsyncWrite for Deaf {
-    fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        _: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        std::task::Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
-    }
-
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::task::Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
-    }
-}
-
 #[tokio::test]
 async fn too_many_at_once_are_turned_away() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
