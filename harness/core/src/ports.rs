@@ -175,6 +175,10 @@ pub trait Sandbox: Send + Sync {
     /// Reads the regular files that match patterns, as far as the task's user may read them. Links are not followed.
     fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>>;
 
+    /// Makes sure that all that the sandbox has said by now was looked at. The only error is a containment event; a
+    /// sandbox that is gone or silent has shown none.
+    fn check_containment(&self) -> Later<'_, Result<(), SandboxError>>;
+
     /// Returns what happened since the last call without being asked for.
     fn take_facts(&self) -> Vec<SandboxFact>;
 

@@ -32,7 +32,7 @@ const AT_ONCE: usize = 8;
 const FILE_BYTES: usize = 10_000_000;
 const FILE: &str = "/home/agent/file";
 /// Input of a command that reads none of it, and files of one folder.
-const UNREAD_BYTES: usize = 64_000_000;
+const UNREAD_BYTES: usize = 16_000_000;
 const CROWD: usize = 50_000;
 /// The smallest command that a tool can run.
 const NOTHING: &str = "true";

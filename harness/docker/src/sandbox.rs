@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptionsBuilder, RemoveContainerOptionsBuilder};
@@ -15,6 +16,7 @@ use harness_core::ports::{
 };
 use harness_core::units::Bytes;
 use harness_guest::Identity;
+use tokio::time::timeout;
 
 use crate::config::DiskQuota;
 use crate::errors::About;
@@ -25,6 +27,9 @@ use crate::files::check_path;
 use crate::link::{Broken, Link};
 use crate::provider::Shared;
 use crate::services::Attached;
+
+/// How long the helper may take for its last answer; without one, what it has said counts.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// A running container.
 pub(crate) struct DockerSandbox {
@@ -172,6 +177,17 @@ impl DockerSandbox {
         }
     }
 
+    /// Looks at what the helper has said without being asked.
+    async fn look_for_breach(&self) -> Result<(), SandboxError> {
+        let Some(link) = &self.link else { return Ok(()) };
+        // What came before the answer has been looked at when that is there.
+        let _ = timeout(LAST_LOOK, link.check()).await;
+        match link.broken() {
+            Some(breach @ Broken::Breach(_)) => Err(breach.into()),
+            Some(Broken::Ended(_)) | None => Ok(()),
+        }
+    }
+
     /// Begins to remove the containers, unless they are kept.
     pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
         if !self.stopped.swap(true, Ordering::AcqRel) {
@@ -282,6 +298,10 @@ impl Sandbox for DockerSandbox {
 
     fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>> {
         Box::pin(self.collect_files(request))
+    }
+
+    fn check_containment(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.look_for_breach())
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {

@@ -39,7 +39,7 @@ pub(crate) mod setup;
 mod solve;
 mod teardown;
 
-use facts::FactBook;
+use facts::{FactBook, breach_in};
 pub(crate) use teardown::{release, remove};
 
 /// How long the removal of a sandbox may take before it is left to the next sweep.
@@ -262,6 +262,19 @@ impl Attempt {
         self.judged_outcome(finished).await
     }
 
+    /// Looks once more for containment events: one that came after the last call of a sandbox would else be none.
+    async fn unless_breached(&self, ended: Result<Outcome, Break>) -> Result<Outcome, Break> {
+        if matches!(ended, Err(Break::Breached { .. } | Break::Store(_))) {
+            return ended;
+        }
+        for held in [&self.held, &self.aside] {
+            if let Some(breach) = breach_in(held).await {
+                return Err(breach);
+            }
+        }
+        ended
+    }
+
     async fn judged_outcome(&mut self, finished: Finished) -> Result<Outcome, Break> {
         let submission = finished.submission.as_deref();
         Ok(match finished.why {
@@ -309,6 +322,7 @@ pub(crate) async fn drive(mut attempt: Attempt) -> AttemptReport {
             format!("our program panicked: {text}"),
         ))
     });
+    let ended = attempt.unless_breached(ended).await;
     let (outcome, ending, mut failed) = conclude(ended);
     failed = failed.or(attempt.tear_down(&outcome).await.err());
     let (working, wall) = (attempt.journal.working(), attempt.journal.wall());

@@ -178,12 +178,16 @@ fn fuzz(root: &Path) -> Result<()> {
     let mut command = if workshop::has_program("cargo-nextest") {
         let mut command = on_all(root, &["nextest", "run"]);
         command.args(["--profile", "ci", "--no-tests", "fail"]);
-        command.args(["-E", "package(harness-guest) & binary(frames_fuzz)"]);
+        let host = "package(harness-docker) & test(::fuzz::)";
+        let tests = format!("(package(harness-guest) & binary(frames_fuzz)) | ({host})");
+        command.args(["-E", &tests]);
         command
     } else {
         let program = [
             "--package",
             "harness-guest",
+            "--package",
+            "harness-docker",
             "--features",
             "harness-guest/program",
         ];

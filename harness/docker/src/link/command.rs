@@ -105,6 +105,7 @@ impl Link {
         let mut interrupted = false;
         let far = Duration::from_hours(24 * 365);
         let mut patience = Instant::now() + time.map_or(far, |time| time + KILLED_WITHIN);
+        let mut broken = std::pin::pin!(self.until_broken());
         loop {
             let change = changed.notified();
             if let Some(over) = self.over(id)? {
@@ -112,6 +113,7 @@ impl Link {
             }
             tokio::select! {
                 () = change => {}
+                broken = &mut broken => return Err(broken),
                 () = &mut interrupt, if !interrupted => {
                     interrupted = true;
                     self.send(ToGuest::Kill { id });

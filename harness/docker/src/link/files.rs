@@ -5,7 +5,7 @@ use harness_guest::{Entry, FileRead, FileWrite, Identity, PIECE, Problem, Proble
 use tokio::sync::oneshot;
 
 use super::stream::{Broken, Link};
-use super::table::{Asked, FileBeginning, Reading};
+use super::table::{Asked, FileBeginning, Listing, Reading};
 
 impl Link {
     /// Reads the beginning of a regular file.
@@ -69,7 +69,7 @@ impl Link {
             path: path.to_owned(),
             user: user.clone(),
         };
-        self.entries(message).await
+        self.entries(None, message).await
     }
 
     /// Looks at a path as somebody.
@@ -79,17 +79,25 @@ impl Link {
             path: path.to_owned(),
             user: user.clone(),
         };
-        Ok(self.entries(message).await?.and_then(|mut entries| entries.pop()))
+        let found = self.entries(Some(path), message).await?;
+        Ok(found.and_then(|mut entries| entries.pop()))
     }
 
-    async fn entries(&self, message: impl Fn(u32) -> ToGuest) -> Result<Option<Vec<Entry>>, SandboxError> {
+    async fn entries(
+        &self,
+        only: Option<&str>,
+        message: impl Fn(u32) -> ToGuest,
+    ) -> Result<Option<Vec<Entry>>, SandboxError> {
         let (answer, found) = oneshot::channel();
         let id = self.number();
-        let so_far = Vec::new();
+        let so_far = Listing {
+            only: only.map(str::to_owned),
+            ..Listing::default()
+        };
         self.enter(id, Asked::Entries(Reading { so_far, answer }));
         self.send(message(id));
         let found = self.answer(found).await.map_err(SandboxError::from)?;
-        Ok(found.ok())
+        Ok(found.ok().map(|listing| listing.entries))
     }
 
     /// Kills everything but the helper.

@@ -27,6 +27,10 @@ const BATCH: usize = 256 << 10;
 const LAST_WORDS: usize = 4 << 10;
 /// How long a helper may take for a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// How long a request may go without an answer before a sign of life is asked for; killing everything takes up to eight
+/// seconds in which the helper reads nothing. And how often that is done before the request itself counts as ignored.
+const SILENCE: Duration = Duration::from_secs(20);
+const SILENCES: u32 = 15;
 
 type Input = Pin<Box<dyn AsyncWrite + Send>>;
 
@@ -163,12 +167,16 @@ impl Link {
         }
     }
 
-    /// Waits for the answer to a request.
-    pub(super) async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Broken> {
-        match answer.await {
-            Ok(answer) => Ok(answer),
-            Err(_) => Err(self.until_broken().await),
+    /// Waits for the answer to a request. A helper that lets it wait must still give signs of life.
+    pub(super) async fn answer<T>(&self, mut answer: oneshot::Receiver<T>) -> Result<T, Broken> {
+        for _ in 0..SILENCES {
+            match tokio::time::timeout(SILENCE, &mut answer).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(_)) => return Err(self.until_broken().await),
+                Err(_) => self.check().await?,
+            }
         }
+        Err(Broken::Ended("the helper leaves a request unanswered".to_owned()))
     }
 
     /// Checks that the helper still answers.
@@ -177,8 +185,9 @@ impl Link {
         let id = self.number();
         self.enter(id, Asked::Ping(tell));
         self.send(ToGuest::Ping { id });
-        match tokio::time::timeout(SIGN_OF_LIFE, self.answer(answer)).await {
-            Ok(answered) => answered,
+        match tokio::time::timeout(SIGN_OF_LIFE, answer).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(self.until_broken().await),
             Err(_) => Err(Broken::Ended("the helper gives no sign of life".to_owned())),
         }
     }
@@ -227,8 +236,8 @@ async fn read_on(
     mut words: VecDeque<u8>,
 ) {
     let broken = loop {
-        if let Err(wrong) = take_all(&inner, &mut frames) {
-            break Broken::Breach(wrong);
+        if let Err(breach) = take_all(&inner, &mut frames) {
+            break breach;
         }
         match output.next().await {
             Some(Ok(LogOutput::StdErr { message })) => keep_words(&mut words, &message),
@@ -238,13 +247,32 @@ async fn read_on(
         }
     };
     tracing::debug!(?broken, "the stream to a helper is over");
-    inner.broken.send_replace(Some(broken));
+    let mut table = inner.table.lock().unwrap_or_else(PoisonError::into_inner);
+    inner.break_off(&mut table, broken);
+    drop(table);
     inner.net.close();
-    inner.table.lock().unwrap_or_else(PoisonError::into_inner).close();
 }
 
-fn take_all(inner: &Inner, frames: &mut FrameReader) -> Result<(), String> {
+impl Inner {
+    /// Says why nothing more comes, and to all who wait that nothing does.
+    fn break_off(&self, table: &mut Table, broken: Broken) {
+        self.broken.send_replace(Some(broken));
+        table.close();
+    }
+}
+
+/// Takes all whole frames that were read. After a wrong one the table is closed before anybody else can look: what the
+/// wrong one did to it must not be taken for an answer.
+fn take_all(inner: &Inner, frames: &mut FrameReader) -> Result<(), Broken> {
     let mut table = inner.table.lock().unwrap_or_else(PoisonError::into_inner);
+    take_frames(inner, &mut table, frames).map_err(|wrong| {
+        let breach = Broken::Breach(wrong);
+        inner.break_off(&mut table, breach.clone());
+        breach
+    })
+}
+
+fn take_frames(inner: &Inner, table: &mut Table, frames: &mut FrameReader) -> Result<(), String> {
     while let Some(message) = frames
         .next::<FromGuest>()
         .map_err(|error: FrameError| error.to_string())?

@@ -3,18 +3,20 @@
 //! Owns: the state of every request, and which message is legal in it. Must not: wait or send.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use harness_core::text::{Capture, Captured};
-use harness_guest::{Ending, Entry, FromGuest, PIECE, Problem, Stream, TerminalState};
+use harness_guest::{Ending, Entry as FolderEntry, FromGuest, PIECE, Problem, Stream, TerminalState};
 use tokio::sync::{Notify, oneshot};
 
 /// How much of what a terminal wrote is held until somebody reads it; older bytes give way.
 const TERMINAL_HELD: usize = 4 << 20;
 /// By how much the helper may exceed a limit of output before it is taken for a liar.
 const OUTPUT_SLACK: u64 = 1 << 20;
-/// The most entries of one folder.
+/// The most entries of one folder, and the longest name of one: together they bound what a list may take.
 const MOST_ENTRIES: usize = 100_000;
+const LONGEST_NAME: usize = 255;
 
 /// Why a message is not legal.
 pub(crate) type Wrong = String;
@@ -103,6 +105,46 @@ impl CommandState {
     }
 }
 
+/// What is listed.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) entries: Vec<FolderEntry>,
+    /// The path, where only that is looked at.
+    pub(crate) only: Option<String>,
+}
+
+impl Listing {
+    /// Takes some entries. Of one path there is one entry; in a folder a name is what the system allows as one.
+    fn take(&mut self, entries: Vec<FolderEntry>, last: bool) -> Result<(), Wrong> {
+        if let Some(path) = &self.only {
+            let [entry] = entries.as_slice() else {
+                return Err(format!("{} entries of one path", entries.len()));
+            };
+            wrong_unless(last && entry.name == path.as_bytes(), "an entry of another path")?;
+        } else {
+            wrong_unless(
+                last || !entries.is_empty(),
+                "a piece of a list with nothing in it",
+            )?;
+            wrong_unless(
+                entries.iter().all(|entry| is_name(&entry.name)),
+                "an entry with an impossible name",
+            )?;
+        }
+        self.entries.extend(entries);
+        if self.entries.len() > MOST_ENTRIES {
+            return Err(format!("a folder of more than {MOST_ENTRIES} entries"));
+        }
+        Ok(())
+    }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len())
+        && !matches!(name, b"." | b"..")
+        && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
+}
+
 /// A file or a list that is read.
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
@@ -130,7 +172,7 @@ pub(crate) enum Asked {
     /// A file.
     File(Reading<FileBeginning>),
     /// A folder, or one path.
-    Entries(Reading<Vec<Entry>>),
+    Entries(Reading<Listing>),
     /// Whether the helper lives.
     Ping(oneshot::Sender<()>),
 }
@@ -190,7 +232,8 @@ impl Table {
         }
     }
 
-    /// Takes a message of the helper that is not about connections.
+    /// Takes a message of the helper that is not about connections. A message that is not legal removes nothing: whoever
+    /// waits is told by [`close`](Self::close).
     pub(crate) fn take(&mut self, message: FromGuest) -> Result<(), Wrong> {
         match message {
             FromGuest::Started { id, .. } => self.on_command(id, |state| {
@@ -224,10 +267,11 @@ impl Table {
                 let _ = answer.send(seen);
                 Ok(())
             }),
-            FromGuest::Forgotten { id } => match self.asked.remove(&id) {
-                Some(Asked::Forgotten) => Ok(()),
-                _ => Err("a command forgotten that was not to be".to_owned()),
-            },
+            FromGuest::Forgotten { id } => {
+                let wrong = "a command forgotten that was not to be";
+                self.remove_if(id, |asked| matches!(asked, Asked::Forgotten), wrong)?;
+                Ok(())
+            }
             FromGuest::Done { id } => self.deed(id, Ok(())),
             FromGuest::Failed { id, problem } => self.failed(id, bounded(&problem)),
             FromGuest::File { id, size } => self.on_file(id, |file| {
@@ -238,21 +282,22 @@ impl Table {
                 let fits = file.bytes.len() as u64 <= file.cap && bytes.len() <= PIECE;
                 wrong_unless(fits && file.size.is_some(), "more of a file than was asked for")
             }),
-            FromGuest::FileEnd { id } => match self.asked.remove(&id) {
-                Some(Asked::File(reading)) if reading.so_far.size.is_some() => {
+            FromGuest::FileEnd { id } => {
+                let begun = |asked: &Asked| matches!(asked, Asked::File(file) if file.so_far.size.is_some());
+                let read = self.remove_if(id, begun, "the end of a file that nobody reads")?;
+                if let Asked::File(reading) = read {
                     let _ = reading.answer.send(Ok(reading.so_far));
-                    Ok(())
                 }
-                _ => Err("the end of a file that nobody reads".to_owned()),
-            },
+                Ok(())
+            }
             FromGuest::Entries { id, entries, last } => self.entries(id, entries, last),
-            FromGuest::Pong { id } => match self.asked.remove(&id) {
-                Some(Asked::Ping(answer)) => {
+            FromGuest::Pong { id } => {
+                let pinged = |asked: &Asked| matches!(asked, Asked::Ping(_));
+                if let Asked::Ping(answer) = self.remove_if(id, pinged, "an unasked sign of life")? {
                     let _ = answer.send(());
-                    Ok(())
                 }
-                _ => Err("an unasked sign of life".to_owned()),
-            },
+                Ok(())
+            }
             FromGuest::Hello { .. } => Err("a second greeting".to_owned()),
             FromGuest::Processes { .. } => Err("an unasked list of processes".to_owned()),
             FromGuest::Accepted { .. }
@@ -293,14 +338,26 @@ impl Table {
         }
     }
 
-    fn entries(&mut self, id: u32, entries: Vec<Entry>, last: bool) -> Result<(), Wrong> {
+    /// Removes a request that is of the right kind; every other stays, or nobody could be told that all is over.
+    fn remove_if(
+        &mut self,
+        id: u32,
+        right: impl FnOnce(&Asked) -> bool,
+        wrong: &str,
+    ) -> Result<Asked, Wrong> {
+        if let Entry::Occupied(entry) = self.asked.entry(id)
+            && right(entry.get())
+        {
+            return Ok(entry.remove());
+        }
+        Err(wrong.to_owned())
+    }
+
+    fn entries(&mut self, id: u32, entries: Vec<FolderEntry>, last: bool) -> Result<(), Wrong> {
         let Some(Asked::Entries(reading)) = self.asked.get_mut(&id) else {
             return Err("a list that nobody asked for".to_owned());
         };
-        reading.so_far.extend(entries);
-        if reading.so_far.len() > MOST_ENTRIES {
-            return Err(format!("a folder of more than {MOST_ENTRIES} entries"));
-        }
+        reading.so_far.take(entries, last)?;
         if last && let Some(Asked::Entries(reading)) = self.asked.remove(&id) {
             let _ = reading.answer.send(Ok(reading.so_far));
         }
@@ -308,13 +365,11 @@ impl Table {
     }
 
     fn deed(&mut self, id: u32, result: Result<(), Problem>) -> Result<(), Wrong> {
-        match self.asked.remove(&id) {
-            Some(Asked::Deed(answer)) => {
-                let _ = answer.send(result);
-                Ok(())
-            }
-            _ => Err("an answer that nobody waits for".to_owned()),
+        let deed = |asked: &Asked| matches!(asked, Asked::Deed(_));
+        if let Asked::Deed(answer) = self.remove_if(id, deed, "an answer that nobody waits for")? {
+            let _ = answer.send(result);
         }
+        Ok(())
     }
 
     fn failed(&mut self, id: u32, problem: Problem) -> Result<(), Wrong> {
@@ -328,19 +383,16 @@ impl Table {
                 state.changed.notify_one();
                 return Ok(());
             }
-            Some(Asked::Forgotten) => {
-                self.asked.remove(&id);
-                return Ok(());
-            }
-            _ => {}
+            // It was given up while it was being started; that it is forgotten is still to come.
+            Some(Asked::Forgotten) => return Ok(()),
+            Some(Asked::File(_) | Asked::Entries(_) | Asked::Deed(_)) => {}
+            Some(Asked::Ping(_)) | None => return Err("a failure that nobody waits for".to_owned()),
         }
         match self.asked.remove(&id) {
             Some(Asked::File(reading)) => drop(reading.answer.send(Err(problem))),
             Some(Asked::Entries(reading)) => drop(reading.answer.send(Err(problem))),
             Some(Asked::Deed(answer)) => drop(answer.send(Err(problem))),
-            Some(Asked::Command(_) | Asked::Forgotten | Asked::Ping(_)) | None => {
-                return Err("a failure that nobody waits for".to_owned());
-            }
+            Some(Asked::Command(_) | Asked::Forgotten | Asked::Ping(_)) | None => {}
         }
         Ok(())
     }
@@ -358,124 +410,6 @@ fn bounded(problem: &Problem) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use pretty_assertions::assert_eq;
-
-    fn table() -> Table {
-        let mut table = Table::default();
-        let sink = Sink::Capture(Capture::new(100), Capture::new(100));
-        table.insert(1, Asked::Command(Box::new(CommandState::new(sink, 1000))));
-        table
-    }
-
-    fn started() -> FromGuest {
-        FromGuest::Started { id: 1, pid: 7 }
-    }
-
-    fn output(bytes: &[u8]) -> FromGuest {
-        FromGuest::Output {
-            id: 1,
-            stream: Stream::Stdout,
-            bytes: bytes.to_vec(),
-        }
-    }
-
-    fn exited() -> FromGuest {
-        FromGuest::Exited {
-            id: 1,
-            ending: Ending::Exited(0),
-            oom_kills: None,
-            took: 1,
-            survivors: 0,
-        }
-    }
-
-    fn all(messages: Vec<FromGuest>) -> Result<(), Wrong> {
-        let mut table = table();
-        messages.into_iter().try_for_each(|message| table.take(message))
-    }
-
-    #[test]
-    fn a_command_runs_through_its_messages() {
-        let mut table = table();
-        let end = FromGuest::OutputEnd { id: 1 };
-        for message in [started(), output(b"out"), exited(), output(b"put"), end] {
-            table.take(message).unwrap();
-        }
-        let state = table.command(1).unwrap();
-        assert_eq!(state.take_output().0, Captured::whole("output"));
-        assert!(state.output_ended && state.exit.is_some());
-        assert!(table.forget(1));
-        table.take(output(b"late")).unwrap();
-        table.take(FromGuest::Forgotten { id: 1 }).unwrap();
-        let late = table.take(output(b"forged")).unwrap_err();
-        assert_eq!(late, "a message about command 1, which does not run");
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_wrong() {
-        let problem = Problem {
-            kind: harness_guest::ProblemKind::Other,
-            text: "x".to_owned(),
-        };
-        let failed = FromGuest::Failed { id: 1, problem };
-        let cases = [
-            (vec![output(b"x")], "output of a command that has none"),
-            (vec![exited()], "a command ended twice"),
-            (vec![started(), exited(), exited()], "a command ended twice"),
-            (vec![started(), started()], "a command started twice"),
-            (
-                vec![started(), failed.clone()],
-                "a command failed after its start",
-            ),
-            (vec![failed.clone(), started()], "a command started twice"),
-            (
-                vec![started(), FromGuest::OutputEnd { id: 1 }, output(b"x")],
-                "output of a command that has none",
-            ),
-            (
-                vec![started(), output(&vec![0; PIECE + 1])],
-                "a piece of 32769 bytes",
-            ),
-            (
-                vec![FromGuest::Forgotten { id: 1 }],
-                "a command forgotten that was not to be",
-            ),
-            (vec![FromGuest::Done { id: 1 }], "an answer that nobody waits for"),
-            (vec![FromGuest::Done { id: 9 }], "an answer that nobody waits for"),
-            (vec![FromGuest::Pong { id: 9 }], "an unasked sign of life"),
-            (
-                vec![FromGuest::FileEnd { id: 9 }],
-                "the end of a file that nobody reads",
-            ),
-            (vec![FromGuest::Hello { version: 1 }], "a second greeting"),
-            (
-                vec![FromGuest::Dialled { conn: 1 }],
-                "a connection where there is none",
-            ),
-        ];
-        for (messages, expected) in cases {
-            assert_eq!(all(messages.clone()), Err(expected.to_owned()), "{messages:?}");
-        }
-    }
-
-    #[test]
-    fn a_liar_cannot_send_more_than_was_allowed() {
-        let mut table = table();
-        table.take(started()).unwrap();
-        let piece = vec![0; PIECE];
-        let wrong = (0..100).find_map(|_| table.take(output(&piece)).err());
-        assert_eq!(wrong.unwrap(), "more output than was allowed");
-        let (answer, _) = oneshot::channel();
-        let so_far = FileBeginning {
-            cap: 3,
-            ..FileBeginning::default()
-        };
-        table.insert(2, Asked::File(Reading { so_far, answer }));
-        table.take(FromGuest::File { id: 2, size: 9 }).unwrap();
-        let bytes = b"four".to_vec();
-        let wrong = table.take(FromGuest::FileData { id: 2, bytes }).unwrap_err();
-        assert_eq!(wrong, "more of a file than was asked for");
-    }
-}
+mod fuzz;
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness_core::ports::{Later, SandboxError, Terminal, TerminalOutput, TerminalState, WindowSize};
 use harness_guest::{Ending, Exec, PIECE, ProblemKind, ToGuest};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::stream::{Broken, Link};
 use super::table::{Asked, CommandState, Sink};
@@ -14,6 +14,7 @@ use super::table::{Asked, CommandState, Sink};
 /// How much is read at once.
 const READ: usize = 256 << 10;
 const STATE: Duration = Duration::from_secs(5);
+const OPENED_WITHIN: Duration = Duration::from_secs(30);
 const CLOSED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A program on a terminal.
@@ -33,6 +34,7 @@ impl LinkTerminal {
         link.enter(id, Asked::Command(Box::new(state)));
         let terminal = Self { link, id, changed };
         terminal.link.send(ToGuest::Exec(Box::new(exec)));
+        let patience = Instant::now() + OPENED_WITHIN;
         loop {
             let changed = Arc::clone(&terminal.changed);
             let (started, failed) = {
@@ -56,7 +58,15 @@ impl LinkTerminal {
             if started {
                 return Ok(terminal);
             }
-            changed.notified().await;
+            tokio::select! {
+                () = changed.notified() => {}
+                broken = terminal.link.until_broken() => return Err(broken.into()),
+                () = sleep_until(patience) => {
+                    terminal.link.check().await?;
+                    let why = "the helper could not start a terminal".to_owned();
+                    return Err(Broken::Ended(why).into());
+                }
+            }
         }
     }
 
@@ -120,13 +130,11 @@ impl LinkTerminal {
         let until = Instant::now() + CLOSED_WITHIN;
         loop {
             let change = self.changed.notified();
-            let over = self
-                .link
-                .table()
-                .command(self.id)
-                .is_none_or(|state| state.exit.is_some());
-            if over {
-                return Ok(());
+            let exit = self.link.table().command(self.id).map(|state| state.exit);
+            match exit {
+                Some(Some(_)) => return Ok(()),
+                Some(None) => {}
+                None => return Err(self.gone()),
             }
             if timeout_at(until, change).await.is_err() {
                 return Err(Broken::Ended("the helper could not end a terminal".to_owned()).into());

@@ -141,7 +141,10 @@ impl Guest {
         let listed = self.own.acting_as(&user, || next_entries(&mut job));
         match listed.and_then(|listed| listed) {
             Ok((entries, last)) => {
-                self.outbox.say(&FromGuest::Entries { id, entries, last });
+                // A piece whose entries are all gone again is none.
+                if last || !entries.is_empty() {
+                    self.outbox.say(&FromGuest::Entries { id, entries, last });
+                }
                 if !last {
                     self.lists.insert(id, job);
                 }

@@ -1,15 +1,22 @@
-//! What a sandbox reports without being asked.
+//! What a sandbox reports without being asked, and what is noted about it after its start.
 //!
 //! Owns: how much of it is logged; all of it is counted. Must not: judge it.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use harness_core::event::AttemptEvent;
-use harness_core::ports::{Sandbox, SandboxFact, StoreError};
+use harness_core::outcome::Stage;
+use harness_core::ports::{Sandbox, SandboxFact, SandboxInfo, StoreError};
 
-use super::{Attempt, Held};
+use super::setup::within;
+use super::{Attempt, Break, Held};
 
+/// How long looking for a containment event may take.
+const LOOK: Duration = Duration::from_secs(10);
 /// How many facts of one attempt are logged.
 const LOGGED: u32 = 1000;
 
@@ -18,6 +25,18 @@ const LOGGED: u32 = 1000;
 pub(super) struct FactBook {
     logged: u32,
     dropped: u64,
+    /// How many notes of each sandbox are in the log.
+    noted: BTreeMap<String, usize>,
+}
+
+impl FactBook {
+    /// Returns the notes about a sandbox that are not in the log yet; they are taken to be from now on.
+    pub(super) fn new_notes(&mut self, info: &SandboxInfo) -> Vec<String> {
+        let noted = self.noted.entry(info.id.clone()).or_default();
+        let new = info.notes.get(*noted..).unwrap_or_default().to_vec();
+        *noted = info.notes.len();
+        new
+    }
 }
 
 impl Attempt {
@@ -28,8 +47,21 @@ impl Attempt {
     }
 
     pub(super) async fn drain_facts_of(&mut self, held: &Held) -> Result<(), StoreError> {
-        let facts = held.lock().await.as_deref().map(facts_of);
-        self.log_facts(facts.unwrap_or_default())
+        let seen = held
+            .lock()
+            .await
+            .as_deref()
+            .map(|sandbox| (facts_of(sandbox), sandbox.info()));
+        let Some((facts, info)) = seen else { return Ok(()) };
+        let failed = self.log_notes(&info).err();
+        failed.or(self.log_facts(facts).err()).map_or(Ok(()), Err)
+    }
+
+    /// Logs what was noted about a sandbox since the last time.
+    pub(super) fn log_notes(&mut self, info: &SandboxInfo) -> Result<(), StoreError> {
+        let new = self.facts.new_notes(info).into_iter();
+        let events: Vec<_> = new.map(|text| AttemptEvent::Noted { text }).collect();
+        self.journal.append_all(&events)
     }
 
     /// Logs facts as long as there is room; counts all of them, whether or not they can be logged.
@@ -63,6 +95,21 @@ impl Attempt {
         }
         let fact = SandboxFact::Dropped { count };
         self.journal.append(&AttemptEvent::SandboxReported { fact })
+    }
+}
+
+/// Looks for a containment event in a sandbox that nobody was told of yet.
+pub(super) async fn breach_in(held: &Held) -> Option<Break> {
+    let guard = held.lock().await;
+    let sandbox = guard.as_deref()?;
+    let checked = AssertUnwindSafe(within(LOOK, "look for breaches", sandbox.check_containment()));
+    match checked.catch_unwind().await {
+        Ok(Err(error)) if error.is_breach() => Some(Break::sandbox(Stage::Score, &error)),
+        Ok(Ok(()) | Err(_)) => None,
+        Err(_) => {
+            tracing::error!("our program panicked while it looked for a containment event");
+            None
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use harness_core::scoring::{Part, combine, compare, parts, read_result};
 use harness_core::task::{CommandSpec, FileData, FileMap, IntermediateSpec, ScorePlace};
 use harness_core::units::Bytes;
 
+use super::facts::breach_in;
 use super::setup::{SANDBOX_TIME, within};
 use super::{Attempt, Break};
 
@@ -131,6 +132,10 @@ impl Attempt {
         let own = self.score_files(&spec.files, submission);
         let mut files = self.artifacts_beside(&own)?;
         files.extend(own);
+        // The agent's sandbox may be removed now, and nobody asks it anything after that.
+        if let Some(breach) = breach_in(&self.held).await {
+            return Err(breach);
+        }
         self.make_room().await?;
         self.start_sandbox(files, Stage::Score).await?;
         self.exec(Stage::Score, &self.scoring_request(spec)).await

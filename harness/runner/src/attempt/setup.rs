@@ -100,6 +100,8 @@ impl Attempt {
         let info = self.held.lock().await.as_deref().map(Sandbox::info);
         self.journal.waited(WaitReason::SandboxStart, took)?;
         if let Some(info) = info {
+            // They are in the log with it.
+            self.facts.new_notes(&info);
             self.journal.append(&AttemptEvent::SandboxStarted(info))?;
         }
         Ok(())

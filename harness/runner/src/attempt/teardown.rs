@@ -8,7 +8,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use harness_core::event::AttemptEvent;
 use harness_core::outcome::{Outcome, Stage};
-use harness_core::ports::{KeepReason, KeptSandbox, Later, SandboxError, SandboxFact, StoreError};
+use harness_core::ports::{
+    KeepReason, KeptSandbox, Later, SandboxError, SandboxFact, SandboxInfo, StoreError,
+};
 
 use super::facts::facts_of;
 use super::{Attempt, Held, TEARDOWN};
@@ -56,7 +58,13 @@ impl Attempt {
     /// Removes or keeps a sandbox and logs what is worth it.
     async fn end_sandbox(&mut self, held: &Held, reason: Option<KeepReason>) -> Result<(), StoreError> {
         let mut failed = self.drain_facts_of(held).await.err();
-        let Released { kept, notes, facts } = release(held, reason).await;
+        let Released {
+            kept,
+            notes,
+            facts,
+            info,
+        } = release(held, reason).await;
+        failed = failed.or(info.and_then(|info| self.log_notes(&info).err()));
         failed = failed.or(self.log_facts(facts).err());
         let notes = notes.into_iter().map(|text| AttemptEvent::Noted { text });
         let events: Vec<_> = kept
@@ -89,6 +97,8 @@ pub(crate) struct Released {
     pub(crate) kept: Option<KeptSandbox>,
     pub(crate) notes: Vec<String>,
     pub(crate) facts: Vec<SandboxFact>,
+    /// What is recorded about it in the end.
+    pub(crate) info: Option<SandboxInfo>,
 }
 
 /// Keeps or removes a sandbox. One that can't be kept on request is removed; one that belongs in quarantine is evidence
@@ -99,8 +109,7 @@ pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released
     let Some(sandbox) = guard.as_deref() else {
         return released;
     };
-    let info = sandbox.info();
-    let id = info.id;
+    let id = sandbox.info().id;
     let removed = match reason {
         None => true,
         Some(reason) => match answer(sandbox.keep(reason)).await {
@@ -111,16 +120,13 @@ pub(crate) async fn release(held: &Held, reason: Option<KeepReason>) -> Released
             Err(why) => released.not_kept(&id, reason, &why),
         },
     };
-    let later = sandbox.info().notes.into_iter();
-    for note in later.filter(|note| !info.notes.contains(note)) {
-        released.note(format!("sandbox {id}: {note}"));
-    }
     if removed && let Err(why) = answer(sandbox.stop()).await {
         released.note(format!(
             "sandbox {id} was not removed and is left to the next sweep: {why}"
         ));
     }
     released.facts = facts_of(sandbox);
+    released.info = Some(sandbox.info());
     *guard = None;
     released
 }

@@ -227,7 +227,7 @@ async fn what_came_up_while_a_sandbox_was_kept_is_noted() {
     let world = World::new("", vec![task("a", 1, BOXED)], model(|_| now(bash("x"))), provider);
     assert_eq!(world.run().await, Ok(COMPLETE));
     let kept = AttemptEvent::SandboxKept(kept(0, KeepReason::Quarantine));
-    assert_eq!(told(&world), [kept, noted("sandbox box-0: a service is gone")]);
+    assert_eq!(told(&world), [noted("a service is gone"), kept]);
 }
 
 fn fresh(keep: KeepSandboxes, on_check: fn() -> Did) -> World {
@@ -274,6 +274,60 @@ async fn a_containment_event_while_scoring_quarantines_all_there_is() {
     assert_eq!(world.run().await, Ok(COMPLETE));
     let quarantined = |nth| AttemptEvent::SandboxKept(kept(nth, KeepReason::Quarantine));
     assert_eq!(told(&world), [quarantined(1), quarantined(0)]);
+}
+
+/// A lie of the sandbox after its last command, of which only a last look tells.
+#[tokio::test(start_paused = true)]
+async fn a_containment_event_after_the_last_command_is_one() {
+    let limited = format!("{BOXED}limits: {{turns: 1}}\n");
+    let scored_by_command = "sandbox: {image: img, network: none}\ntools: [bash, submit]\nartifacts: [/a]\n\
+                             score: {command: {run: check, where: fresh, read: exit}}\n";
+    for (body, answers) in [
+        (BOXED, vec![bash("x"), submits("right")]),
+        (BOXED, vec![submits("wrong")]),
+        (&limited, vec![bash("x"), bash("x")]),
+        (scored_by_command, vec![submits("")]),
+    ] {
+        let mut provider = Provider::new(|_, _| prints(""));
+        provider.on_check = Err(breached());
+        let world = World::new("", vec![task("a", 1, body)], turns(answers), provider);
+        assert_eq!(world.run().await, Ok(COMPLETE), "{body}");
+        let outcome = world.ending().outcome;
+        assert!(matches!(outcome, Outcome::Breached { .. }), "{body}: {outcome:?}");
+        let event = AttemptEvent::SandboxKept(kept(0, KeepReason::Quarantine));
+        assert_eq!(told(&world).last(), Some(&event), "{body}");
+        assert_eq!(world.provider.seen().started, 1, "{body}");
+    }
+}
+
+/// Anything but a containment event is no reason to throw away what was reached.
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_is_gone_in_the_end_is_no_containment_event() {
+    let mut provider = Provider::new(|_, _| prints(""));
+    provider.on_check = Err(gone(false));
+    let answers = turns(vec![submits("right")]);
+    let world = World::new("", vec![task("a", 1, BOXED)], answers, provider);
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    let outcome = world.ending().outcome;
+    assert!(matches!(outcome, Outcome::Scored { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_noted_after_the_start_is_logged_once() {
+    let mut provider = Provider::new(|_, _| prints(""));
+    provider.notes = Arc::new(|request| vec![format!("about {}", request.argv.last().unwrap())]);
+    let answers = turns(vec![bash("x"), bash("y"), submits("right")]);
+    let world = World::new("", vec![task("a", 1, BOXED)], answers, provider);
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    let noted = |text: &str| AttemptEvent::Noted {
+        text: text.to_owned(),
+    };
+    assert_eq!(told(&world), [noted("about x"), noted("about y")]);
+    let started = world.transcript(0, 1).into_iter().find_map(|event| match event {
+        AttemptEvent::SandboxStarted(info) => Some(info.notes),
+        _ => None,
+    });
+    assert_eq!(started, Some(vec!["from the start".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]

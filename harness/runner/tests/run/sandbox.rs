@@ -81,6 +81,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
 /// What a terminal is, by its request.
 type OnTerminal = dyn Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync;
+type Notes = dyn Fn(&ExecRequest) -> Vec<String> + Send + Sync;
 type Reports = dyn Fn(&ExecRequest) -> Vec<SandboxFact> + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
 
@@ -123,6 +124,10 @@ pub(crate) struct Provider {
     pub(crate) on_settle: (Option<Duration>, Vec<String>),
     /// What a command makes its sandbox report.
     pub(crate) reports: Arc<Reports>,
+    /// What a command makes its sandbox note.
+    pub(crate) notes: Arc<Notes>,
+    /// What looking for containment events finds.
+    pub(crate) on_check: Result<(), SandboxError>,
     /// How long an image takes.
     pub(crate) image_takes: Duration,
 }
@@ -143,6 +148,8 @@ impl Provider {
             keeps: Keeps::Well,
             on_settle: (Some(Duration::ZERO), Vec::new()),
             reports: Arc::new(|_| Vec::new()),
+            notes: Arc::new(|_| Vec::new()),
+            on_check: Ok(()),
             image_takes: Duration::ZERO,
         }
     }
@@ -197,9 +204,11 @@ impl Provider {
             on_terminal: Arc::clone(&self.on_terminal),
             on_stop: self.on_stop,
             keeps: self.keeps,
-            notes: Mutex::default(),
             reports: Arc::clone(&self.reports),
             facts: Mutex::default(),
+            on_note: Arc::clone(&self.notes),
+            notes: Mutex::new(vec!["from the start".to_owned()]),
+            on_check: self.on_check.clone(),
             stopped: Mutex::new(false),
         }))
     }
@@ -261,9 +270,11 @@ struct Fake {
     on_terminal: Arc<OnTerminal>,
     on_stop: Option<(Option<Duration>, bool)>,
     keeps: Keeps,
-    notes: Mutex<Vec<String>>,
     reports: Arc<Reports>,
     facts: Mutex<Vec<SandboxFact>>,
+    on_note: Arc<Notes>,
+    notes: Mutex<Vec<String>>,
+    on_check: Result<(), SandboxError>,
     stopped: Mutex<bool>,
 }
 
@@ -275,6 +286,7 @@ impl Fake {
     async fn run(&self, request: &ExecRequest) -> Result<ExecResult, SandboxError> {
         self.seen.lock().unwrap().execs.push(request.clone());
         self.facts.lock().unwrap().extend((self.reports)(request));
+        self.notes.lock().unwrap().extend((self.on_note)(request));
         let did = (self.on_exec)(&mut self.files.lock().unwrap(), request);
         match did {
             Did::Hangs => std::future::pending().await,
@@ -415,6 +427,10 @@ impl Sandbox for Fake {
             }
         }
         Box::pin(async { Ok(collector.finish()) })
+    }
+
+    fn check_containment(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(async { self.on_check.clone() })
     }
 
     fn take_facts(&self) -> Vec<SandboxFact> {

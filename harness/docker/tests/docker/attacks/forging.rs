@@ -15,7 +15,11 @@ use pretty_assertions::assert_eq;
 use super::{busybox_on, under_each_runtime};
 use crate::support::{Bench, daemon_knows, futures_catch, inspect, sh_for};
 
-under_each_runtime!(quarantine, lies, silence);
+under_each_runtime!(quarantine, lies, late_lies, silence);
+
+/// How long a lie may take to be noticed on a loaded machine; much less than the command that is answered with it may
+/// take.
+const NOTICED: Duration = Duration::from_secs(20);
 
 /// Returns bytes as `printf` takes them.
 pub(super) fn octal(bytes: &[u8]) -> String {
@@ -186,10 +190,10 @@ async fn quarantine(runtime: Runtime) {
 async fn breach_of(bench: &Bench, spec: SandboxSpec) -> String {
     let shown = format!("{:.300?}", spec.env);
     let sandbox = bench.start(spec).await;
-    let asked = sh_for("true", 2000);
-    let answer = tokio::time::timeout(Duration::from_secs(60), sandbox.exec(&asked)).await;
+    let asked = sh_for("true", 60_000);
+    let answer = tokio::time::timeout(NOTICED, sandbox.exec(&asked)).await;
     sandbox.stop().await.unwrap();
-    match answer.unwrap() {
+    match answer.unwrap_or_else(|_| panic!("nothing was noticed after {shown}")) {
         Err(SandboxError::Breached { breach, evidence }) => {
             assert!(!evidence.is_empty() && evidence.len() < 2000);
             breach
@@ -233,6 +237,49 @@ async fn lies(runtime: Runtime) {
                 panic!("started with {greeting:?}");
             };
             assert!(error.is_breach(), "{error}");
+        }
+    })
+    .await;
+}
+
+/// A lie where nobody waits for an answer, and one while a terminal is opened, closed or asked.
+async fn late_lies(runtime: Runtime) {
+    with_liar(runtime, async move |bench| {
+        let good = [started(1), exited(1), frame(&FromGuest::OutputEnd { id: 1 })].concat();
+        let later = format!("sleep 1; printf '{}'", octal(&exited(77)));
+        let sandbox = bench.start(lying(runtime, &hello(), &good, &later)).await;
+        let ran = sandbox.exec(&sh_for("true", 5000)).await.unwrap();
+        assert_eq!(ran.ending, crate::support::exited(0));
+        let noticed = async {
+            while sandbox.check_containment().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            sandbox.check_containment().await.unwrap_err()
+        };
+        let error = tokio::time::timeout(NOTICED, noticed).await.unwrap();
+        assert!(error.is_breach(), "{error}");
+        sandbox.stop().await.unwrap();
+
+        let shell = super::terminals::shell();
+        let twice = [started(1), started(1)].concat();
+        let lies = [
+            (frame(&FromGuest::Pong { id: 1 }), ""),
+            (frame(&FromGuest::Done { id: 1 }), ""),
+            (twice, ""),
+            (started(1), later.as_str()),
+        ];
+        for (says, later) in lies {
+            let sandbox = bench.start(lying(runtime, &hello(), &says, later)).await;
+            let told = async {
+                let terminal = sandbox.open_terminal(&shell).await?;
+                terminal.close().await
+            };
+            let told = tokio::time::timeout(NOTICED, told).await.unwrap();
+            sandbox.stop().await.unwrap();
+            assert!(
+                told.clone().is_err_and(|error| error.is_breach()),
+                "{told:?} after {says:?}"
+            );
         }
     })
     .await;

@@ -16,7 +16,7 @@ under_each_runtime!(conversation, left_behind, floods, killed_with_the_rest);
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn shell() -> TerminalRequest {
+pub(super) fn shell() -> TerminalRequest {
     TerminalRequest {
         argv: vec!["/bin/sh".to_owned()],
         user: ExecUser::Task,
