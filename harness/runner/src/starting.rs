@@ -15,7 +15,7 @@ use harness_core::task::TaskSpec;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::attempt::setup::{SANDBOX_TIME, within};
+use crate::attempt::setup::{START_TIME, within};
 use crate::attempt::{Held, TEARDOWN, remove};
 use crate::context::{KeepSandboxes, RunContext};
 
@@ -97,7 +97,7 @@ pub(crate) async fn start(
     provider: Arc<dyn SandboxProvider>,
     request: SandboxRequest,
 ) -> Result<Box<dyn Sandbox>, SandboxError> {
-    within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await
+    within(START_TIME, "start a sandbox", provider.start(&request)).await
 }
 
 /// Waits until a sandbox is there and removes it. Returns what is worth a note.
