@@ -140,6 +140,25 @@ async fn what_is_kept_follows_from_what_was_asked_and_how_it_ended() {
     }
 }
 
+/// A sandbox that may be kept expires a day later than one that is not.
+#[tokio::test(start_paused = true)]
+async fn what_may_be_kept_expires_a_day_later() {
+    let mut expiries = Vec::new();
+    for keep in [KeepSandboxes::Never, KeepSandboxes::Failed, KeepSandboxes::All] {
+        let mut world = World::new(
+            "",
+            vec![task("a", 1, BOXED)],
+            turns(vec![submits("wrong")]),
+            Provider::new(|_, _| prints("")),
+        );
+        world.keep = keep;
+        assert_eq!(world.run().await, Ok(COMPLETE));
+        expiries.push(world.provider.seen().requests[0].labels.expires);
+    }
+    let day = Duration::from_hours(24);
+    assert_eq!(expiries[1..], [expiries[0].plus(day); 2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_cancelled_is_never_kept() {
     let client = model(|_| (None, says("")));
