@@ -6,7 +6,7 @@
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use harness_core::ports::{SandboxError, Terminal, WindowSize};
+use harness_core::ports::{ExecEnding, SandboxError, Terminal, WindowSize};
 use harness_core::terminal::{Filter, reset};
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -17,6 +17,8 @@ use crate::exit::Failure;
 
 /// The key that leaves: ctrl-].
 const LEAVE: u8 = 0x1d;
+/// The exit code for a program that was killed.
+const KILLED: i32 = 137;
 /// How long one look for output waits.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -119,8 +121,13 @@ async fn show(terminal: &dyn Terminal) -> Result<i32, SandboxError> {
         let passed = filter.pass(&output.bytes);
         let mut out = std::io::stdout();
         let _ = out.write_all(&passed).and_then(|()| out.flush());
-        if let Some(code) = output.ended {
-            return Ok(code);
+        if let Some(ending) = output.ended {
+            return Ok(match ending {
+                ExecEnding::Exited { code } | ExecEnding::OutOfMemory { code } => code,
+                ExecEnding::TimedOut { .. }
+                | ExecEnding::OutputLimit { .. }
+                | ExecEnding::DiskLimit { .. } => KILLED,
+            });
         }
     }
 }

@@ -36,6 +36,9 @@ pub const COLS: (u16, u16) = (20, 500);
 /// The size of a terminal for which none was asked.
 pub const DEFAULT_SIZE: WindowSize = WindowSize { rows: 30, cols: 120 };
 
+/// How many characters of the screen are written at most in one go (see [`Screen::feed_some`]).
+const MOST_WORK: u32 = 2_000_000;
+
 /// A terminal of a program.
 pub struct Screen {
     parser: vt100::Parser,
@@ -64,7 +67,34 @@ impl Screen {
     }
 
     /// Takes what the program wrote.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let count = self.feed_some(bytes);
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+    }
+
+    /// Takes the beginning of what the program wrote, as much as makes little work, and returns how much that was: at
+    /// least one byte. A few bytes may rewrite the whole screen, and who shares a thread with others must not do that a
+    /// hundred thousand times in a row.
+    pub fn feed_some(&mut self, bytes: &[u8]) -> usize {
+        let size = self.size();
+        let (columns, cells) = (u32::from(size.cols), u32::from(size.rows) * u32::from(size.cols));
+        let mut work = 0_u32;
+        let enough = bytes.iter().position(|byte| {
+            work = work.saturating_add(match byte {
+                0x1b => cells,
+                b'\n' | 0x0b | 0x0c => columns,
+                _ => 1,
+            });
+            work > MOST_WORK
+        });
+        let count = enough.unwrap_or(bytes.len()).max(1).min(bytes.len());
+        self.take_in(bytes.get(..count).unwrap_or_default());
+        count
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
         let (scanner, lines) = (&mut self.scanner, &mut self.lines);
         for byte in bytes {
             scanner.push(*byte, &mut |token| lines.take(token));

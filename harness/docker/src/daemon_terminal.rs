@@ -6,7 +6,8 @@ use std::time::Duration;
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use futures_util::StreamExt;
 use harness_core::ports::{
-    ExecUser, Later, SandboxError, Terminal, TerminalOutput, TerminalRequest, TerminalState, WindowSize,
+    ExecEnding, ExecUser, Later, SandboxError, Terminal, TerminalOutput, TerminalRequest, TerminalState,
+    WindowSize,
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Mutex;
@@ -139,7 +140,7 @@ impl DaemonTerminal {
                     let ended = self.exit_code().await?;
                     return Ok(TerminalOutput {
                         bytes,
-                        ended: Some(ended),
+                        ended: Some(ExecEnding::Exited { code: ended }),
                     });
                 }
                 Err(_) => break,

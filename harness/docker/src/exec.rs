@@ -16,7 +16,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::config::DiskQuota;
+use crate::disk;
 use crate::output::{Output, OutputStream, Reading};
 use crate::sandbox::DockerSandbox;
 use crate::scripts;
@@ -34,7 +34,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// died), or that it failed for lack of memory.
 pub(crate) const NEWS_AFTER_KILL: Duration = Duration::from_millis(250);
 const NEWS_AFTER_FAILURE: Duration = Duration::from_millis(20);
-pub(crate) const DISK_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) const KILLED: i32 = 137;
 
 /// A command as the daemon takes it.
@@ -46,8 +45,8 @@ pub(crate) struct Command {
     pub(crate) stdin: Option<Arc<[u8]>>,
     pub(crate) timeout: Duration,
     pub(crate) keep: usize,
-    /// Whether the growth of the file system is watched.
-    pub(crate) watch_disk: bool,
+    /// What tells that the disk's limit was exceeded.
+    pub(crate) disk: Option<disk::Running>,
 }
 
 /// Why a command is no longer waited for.
@@ -123,7 +122,7 @@ impl DockerSandbox {
             stdin: request.stdin.clone(),
             timeout: request.timeout,
             keep: usize::try_from(request.keep.0).unwrap_or(usize::MAX),
-            watch_disk: self.quota == DiskQuota::Unsupported,
+            disk: self.watch_disk(),
         };
         let _running = Running::enter(self, &marker);
         let mut ran = self.run(&command).await?;
@@ -205,7 +204,7 @@ impl DockerSandbox {
         let mut output = Output::new(stream, command.keep, self.shared.settings.output_limit.0);
         let stop = self.wait(&id, command, deadline, &mut output, input).await?;
         let took = began.elapsed();
-        let stop = self.settle(&id, command, stop, took, ooms).await?;
+        let stop = self.settle(&id, command, stop, ooms).await?;
         let (stdout, stderr, stream) = output.finish();
         let stop = match stop {
             Stop::NotStarted(code, _) => {
@@ -238,7 +237,12 @@ impl DockerSandbox {
         let mut ending = pin!(self.ending(id, &end_of_output));
         let mut feeding = pin!(feed(input, command.stdin.clone()));
         let mut fed = false;
-        let mut disk = pin!(self.outgrown());
+        let mut disk = pin!(async {
+            match &command.disk {
+                Some(disk) => disk.outgrown().await,
+                None => std::future::pending().await,
+            }
+        });
         let code = loop {
             tokio::select! {
                 code = &mut ending => break code?,
@@ -248,7 +252,7 @@ impl DockerSandbox {
                     Reading::TooMuch => return Ok(Stop::TooMuchOutput),
                 },
                 () = &mut feeding, if !fed => fed = true,
-                () = &mut disk, if command.watch_disk => return Ok(Stop::TooMuchDisk),
+                () = &mut disk => return Ok(Stop::TooMuchDisk),
                 () = sleep_until(deadline) => return Ok(Stop::Deadline),
             }
         };
@@ -304,25 +308,8 @@ impl DockerSandbox {
         Ok(code)
     }
 
-    /// Resolves when the file system has outgrown its limit.
-    pub(crate) async fn outgrown(&self) {
-        loop {
-            sleep(DISK_INTERVAL).await;
-            if self.is_too_large().await {
-                return;
-            }
-        }
-    }
-
     /// Finds out what an exit code alone does not tell.
-    async fn settle(
-        &self,
-        id: &str,
-        command: &Command,
-        stop: Stop,
-        took: Duration,
-        ooms: u64,
-    ) -> Result<Stop, SandboxError> {
+    async fn settle(&self, id: &str, command: &Command, stop: Stop, ooms: u64) -> Result<Stop, SandboxError> {
         let Stop::Ended(code) = stop else {
             return Ok(stop);
         };
@@ -338,7 +325,10 @@ impl DockerSandbox {
         if code == KILLED || self.ear.borrow().suspect {
             self.check_alive().await?;
         }
-        let outgrown = command.watch_disk && took >= DISK_INTERVAL && self.is_too_large().await;
+        let outgrown = match &command.disk {
+            Some(disk) => disk.outgrew(None).await,
+            None => false,
+        };
         Ok(if outgrown { Stop::TooMuchDisk } else { stop })
     }
 

@@ -13,8 +13,7 @@ use harness_core::text::Captured;
 use harness_guest::{Ending, Exec, Identity, ProblemKind, WindowSize};
 use tokio::time::timeout;
 
-use crate::config::DiskQuota;
-use crate::exec::{DISK_INTERVAL, KILLED, NEWS_AFTER_KILL};
+use crate::exec::{KILLED, NEWS_AFTER_KILL};
 use crate::files::check_path;
 use crate::link::{CommandAsked, Exit, Link, LinkRan, LinkTerminal, Over};
 use crate::sandbox::DockerSandbox;
@@ -28,6 +27,15 @@ const SHELL: &str = "/bin/sh";
 const LONGEST_COMMAND: usize = 900 << 10;
 /// The longest input of one command.
 const LONGEST_INPUT: usize = 16 << 20;
+
+/// What was heard beside a command.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// How often the daemon had told of a lack of memory before it.
+    ooms: u64,
+    /// Whether everything was killed since the disk's limit was exceeded.
+    outgrew: bool,
+}
 
 impl DockerSandbox {
     /// Runs what the port asks for.
@@ -59,14 +67,23 @@ impl DockerSandbox {
             keep: usize::try_from(request.keep.0).unwrap_or(usize::MAX),
         };
         let ooms = self.ear.borrow().ooms;
+        let disk = self.watch_disk();
         let outgrown = async {
-            match self.quota {
-                DiskQuota::Supported => std::future::pending().await,
-                DiskQuota::Unsupported => self.outgrown().await,
+            match &disk {
+                Some(disk) => disk.outgrown().await,
+                None => std::future::pending().await,
             }
         };
         match link.run(asked, outgrown).await {
-            Ok(ran) => self.helped_result(request, ran, ooms).await,
+            Ok(ran) => {
+                let outgrew = ran.interrupted
+                    || match &disk {
+                        Some(disk) => disk.outgrew(Some(link)).await,
+                        None => false,
+                    };
+                let heard = Heard { ooms, outgrew };
+                self.helped_result(request, ran, heard).await
+            }
             Err(broken) => Err(self.explain_loss(broken.into()).await),
         }
     }
@@ -119,14 +136,14 @@ impl DockerSandbox {
         &self,
         request: &ExecRequest,
         ran: LinkRan,
-        ooms: u64,
+        heard: Heard,
     ) -> Result<ExecResult, SandboxError> {
         let LinkRan {
             over,
-            interrupted,
             stdout,
             stderr,
             took,
+            interrupted: _,
         } = ran;
         let exit = match over {
             Over::Exit(exit) => exit,
@@ -136,6 +153,15 @@ impl DockerSandbox {
                 {
                     let detail = problem.text;
                     return Err(SandboxError::NoShell { detail });
+                }
+                if request.before == BeforeExec::KillAll
+                    && matches!(problem.kind, ProblemKind::Survivors | ProblemKind::Other)
+                {
+                    // Whoever wants to be alone must not take this for an exit code of their program.
+                    return Err(SandboxError::Daemon {
+                        operation: "kill everything in a sandbox and run a command".to_owned(),
+                        detail: problem.text,
+                    });
                 }
                 let code = match problem.kind {
                     ProblemKind::Missing => NOT_FOUND,
@@ -151,14 +177,11 @@ impl DockerSandbox {
         if exit.survivors > 0 {
             self.note("some processes could not be killed");
         }
-        let out_of_memory = self.killed_for_memory(exit, ooms).await;
+        let out_of_memory = self.killed_for_memory(exit, heard.ooms).await;
         let limits = self.shared.settings.output_limit;
         let ending = match exit.ending {
-            _ if interrupted => ExecEnding::DiskLimit { limit: self.disk },
+            _ if heard.outgrew => ExecEnding::DiskLimit { limit: self.disk },
             Ending::Exited(code) if out_of_memory => ExecEnding::OutOfMemory { code },
-            Ending::Exited(_) if took >= DISK_INTERVAL && self.outgrew().await => {
-                ExecEnding::DiskLimit { limit: self.disk }
-            }
             Ending::Exited(code) => ExecEnding::Exited { code },
             Ending::Killed => ExecEnding::Exited { code: KILLED },
             Ending::TimedOut => ExecEnding::TimedOut {
@@ -174,25 +197,19 @@ impl DockerSandbox {
         })
     }
 
-    async fn outgrew(&self) -> bool {
-        self.quota == DiskQuota::Unsupported && self.is_too_large().await
-    }
-
     /// Says whether the kernel killed something for lack of memory. Where the helper can't see that, the daemon tells.
     async fn killed_for_memory(&self, exit: Exit, before: u64) -> bool {
-        if let Some(kills) = exit.oom_kills {
-            self.explained_ooms.fetch_add(kills, Ordering::AcqRel);
-            return kills > 0;
-        }
-        if exit.ending != Ending::Exited(KILLED) {
+        if exit.oom_kills == Some(0) || (exit.oom_kills.is_none() && exit.ending != Ending::Exited(KILLED)) {
             return false;
         }
         let mut heard = self.ear.subscribe();
         let news = timeout(NEWS_AFTER_KILL, heard.wait_for(|heard| heard.ooms > before)).await;
-        let killed = matches!(news, Ok(Ok(_)));
-        self.explained_ooms
-            .store(self.ear.borrow().ooms, Ordering::Release);
-        killed
+        let told = matches!(news, Ok(Ok(_)));
+        // The daemon counts otherwise than the kernel: what it has told by now, or tells of this later, is explained.
+        let late = u64::from(exit.oom_kills.is_some() && !told);
+        let explained = self.ear.borrow().ooms.saturating_add(late);
+        self.explained_ooms.fetch_max(explained, Ordering::AcqRel);
+        told || exit.oom_kills.is_some()
     }
 
     /// If the sandbox is lost, finds out why.

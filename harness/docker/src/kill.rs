@@ -94,7 +94,7 @@ impl DockerSandbox {
             stdin: None,
             timeout: SCRIPT_TIMEOUT,
             keep: 4096,
-            watch_disk: false,
+            disk: None,
         };
         Ok(self.run(&command).await?.stop)
     }
@@ -125,9 +125,9 @@ impl DockerSandbox {
                 Err(error) => return Err(self.explain(&error, "list the processes of a sandbox").await),
             };
             let rows = top.processes.unwrap_or_default();
-            let living = rows
-                .iter()
-                .filter(|row| !row.get(2).is_some_and(|state| state.starts_with(['Z', 'X'])));
+            // A zombie with an `l` is one only by its first thread.
+            let dead = |state: &String| state.starts_with(['Z', 'X']) && !state.contains('l');
+            let living = rows.iter().filter(|row| !row.get(2).is_some_and(dead));
             let own = if self.link.is_some() {
                 HELPER_PROCESSES
             } else {

@@ -10,6 +10,7 @@ mod collect;
 mod config;
 mod daemon_terminal;
 mod debian;
+mod disk;
 mod errors;
 mod events;
 mod exec;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::now;
 use crate::config::{self, ContainerPlan, DiskQuota, First, RootPowers};
+use crate::disk::Disk;
 use crate::errors::{self, About, Failure, meaning};
 use crate::events::{self, Ear, Switchboard};
 use crate::facts::{FactsKey, ImageFacts};
@@ -325,7 +326,9 @@ impl DockerProvider {
         sandbox.image.clone_from(&request.image.id);
         sandbox.runtime = spec.runtime.name();
         sandbox.disk = spec.resources.disk;
-        sandbox.quota = quota;
+        if quota == DiskQuota::Unsupported {
+            sandbox.watched = Some(Disk::new(&shared.docker, &sandbox.id, sandbox.disk));
+        }
         sandbox.facts = facts;
         sandbox.stopped = false.into();
         if quota == DiskQuota::Unsupported {
@@ -340,8 +343,12 @@ impl DockerProvider {
                  limit bounds it then",
             );
         }
-        if spec.runtime == Runtime::Runsc && sandbox.facts.owner.uid == 0 {
-            sandbox.note("under runsc a root agent can disturb or end the helper: prefer another user");
+        if sandbox.facts.owner.uid == 0 {
+            sandbox.note(if spec.runtime == Runtime::Runsc {
+                "under runsc a root agent can disturb or end the helper: prefer another user"
+            } else {
+                "a root agent can lower the helper's own limits, which may end the sandbox: prefer another user"
+            });
         }
         if spec.resources.cpus > shared.cpus {
             sandbox.note(&format!("the daemon has only {} processors", shared.cpus));

@@ -9,17 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::query_parameters::{InspectContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use futures_util::future::join_all;
 use harness_core::ports::{
-    CollectRequest, Collected, ExecRequest, ExecResult, FileContent, KeepReason, KeptSandbox, Later, PutFile,
-    Sandbox, SandboxError, SandboxFact, SandboxInfo, Terminal, TerminalRequest,
+    BeforeExec, CollectRequest, Collected, ExecEnding, ExecRequest, ExecResult, FileContent, KeepReason,
+    KeptSandbox, Later, PutFile, Sandbox, SandboxError, SandboxFact, SandboxInfo, Terminal, TerminalRequest,
 };
+use harness_core::text::Captured;
 use harness_core::units::Bytes;
 use harness_guest::Identity;
 use tokio::time::timeout;
 
-use crate::config::DiskQuota;
+use crate::disk::{Disk, WatchedTerminal};
 use crate::errors::About;
 use crate::events::Ear;
 use crate::facts::ImageFacts;
@@ -41,7 +42,8 @@ pub(crate) struct DockerSandbox {
     pub(crate) user: String,
     pub(crate) workdir: String,
     pub(crate) disk: Bytes,
-    pub(crate) quota: DiskQuota,
+    /// What watches the disk, where the daemon does not.
+    pub(crate) watched: Option<Disk>,
     pub(crate) facts: ImageFacts,
     pub(crate) ear: Ear,
     /// Markers of the commands that run now.
@@ -75,7 +77,7 @@ impl DockerSandbox {
             user: user.to_owned(),
             workdir: workdir.to_owned(),
             disk: Bytes(u64::MAX),
-            quota: DiskQuota::Supported,
+            watched: None,
             facts: ImageFacts::unknown(workdir),
             ear,
             running: Mutex::default(),
@@ -176,20 +178,26 @@ impl DockerSandbox {
         })
     }
 
-    /// Returns how much the container's file system has grown; `None` if the daemon does not say.
-    async fn disk_use(&self) -> Option<u64> {
-        let options = InspectContainerOptionsBuilder::new().size(true).build();
-        let found = self
-            .shared
-            .docker
-            .inspect_container(&self.id, Some(options))
-            .await;
-        found.ok()?.size_rw.and_then(|size| u64::try_from(size).ok())
+    /// A command or terminal begins: from the first on the disk is watched.
+    pub(crate) fn watch_disk(&self) -> Option<crate::disk::Running> {
+        let disk = self.watched.as_ref()?;
+        disk.watch(self.link.as_ref());
+        Some(disk.begin())
     }
 
-    /// Returns whether the container's file system is known to have outgrown its limit.
-    pub(crate) async fn is_too_large(&self) -> bool {
-        self.disk_use().await.is_some_and(|used| used > self.disk.0)
+    /// Returns the answer to a command that is not run, since what ran before was killed for its use of the disk and nobody
+    /// was told. What scores is always run.
+    fn untold_disk_limit(&self, request: &ExecRequest) -> Option<ExecResult> {
+        let disk = self.watched.as_ref()?;
+        let told = request.before == BeforeExec::Nothing && disk.take_untold();
+        told.then(|| ExecResult {
+            ending: ExecEnding::DiskLimit { limit: self.disk },
+            stdout: Captured::default(),
+            stderr: Captured::whole(
+                "everything was killed since the disk limit was exceeded; this was not run\n",
+            ),
+            took: Duration::ZERO,
+        })
     }
 
     /// Turns a failed call into its meaning; whatever happened, a dead container explains it.
@@ -262,7 +270,11 @@ impl Sandbox for DockerSandbox {
 
     fn exec<'a>(&'a self, request: &'a ExecRequest) -> Later<'a, Result<ExecResult, SandboxError>> {
         Box::pin(async move {
-            match self.helper().await? {
+            let helper = self.helper().await?;
+            if let Some(told) = self.untold_disk_limit(request) {
+                return Ok(told);
+            }
+            match helper {
                 Some(link) => self.exec_helped(link, request).await,
                 None => self.exec_request(request).await,
             }
@@ -316,10 +328,16 @@ impl Sandbox for DockerSandbox {
         request: &'a TerminalRequest,
     ) -> Later<'a, Result<Box<dyn Terminal>, SandboxError>> {
         Box::pin(async move {
-            match self.helper().await? {
-                Some(link) => self.terminal_helped(link, request).await,
-                None => self.open_daemon_terminal(request).await,
-            }
+            let helper = self.helper().await?;
+            let running = self.watch_disk();
+            let terminal = match helper {
+                Some(link) => self.terminal_helped(link, request).await?,
+                None => self.open_daemon_terminal(request).await?,
+            };
+            Ok(match running {
+                Some(running) => Box::new(WatchedTerminal { terminal, running }),
+                None => terminal,
+            })
         })
     }
 

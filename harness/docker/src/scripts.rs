@@ -1,6 +1,7 @@
 //! Shell text that runs inside sandboxes: the keeper, and what ends processes.
 //!
 //! Owns: portable shell (dash, busybox ash, bash) that forks nothing, since a sandbox may be out of processes.
+//! A process whose first thread has ended is shown as a zombie, and lives as long as it has others.
 //! Must not: trust the environment or the names of processes it sees.
 
 /// What process 1 runs: it reaps orphans and never ends. The kernel drops signals from inside that process 1
@@ -36,7 +37,7 @@ left() {
     text=
     { while IFS= read -r line || [ -n "$line" ]; do text="$text $line"; done <"$dir/stat"; } 2>/dev/null
     set -- ${text##*) }
-    case ${1:-Z} in Z | X) ;; *) left=$((left + 1));; esac
+    case ${1:-Z} in Z | X) [ "${18:-1}" -gt 1 ] && left=$((left + 1));; *) left=$((left + 1));; esac
   done
 }
 read now rest </proc/uptime; end=$((${now%%.*} + 4))
@@ -76,7 +77,7 @@ while :; do
     { while IFS= read -r line || [ -n "$line" ]; do text="$text $line"; done <"$dir/stat"; } 2>/dev/null
     set -- ${text##*) }
     [ $# -ge 20 ] || continue
-    eval "state_$pid=$1 parent_$pid=$2 start_$pid=${20}"
+    eval "state_$pid=$1 parent_$pid=$2 threads_$pid=${18} start_$pid=${20}"
     list="$list $pid"
     [ "$2" = 0 ] && [ "$pid" != 1 ] && [ "$pid" != $$ ] && guests="$guests $pid"
   done
@@ -100,8 +101,8 @@ while :; do
   [ -n "$since" ] || exit 3
   for pid in $list; do
     [ "$pid" = 1 ] || [ "$pid" = $$ ] && continue
-    eval "state=\$state_$pid start=\$start_$pid parent=\$parent_$pid"
-    case $state in Z | X) continue;; esac
+    eval "state=\$state_$pid start=\$start_$pid parent=\$parent_$pid threads=\$threads_$pid"
+    case $state in Z | X) [ "$threads" -gt 1 ] || continue;; esac
     [ "$start" -ge "$since" ] || continue
     at=$pid; up=$parent; depth=0
     while [ "$up" != 0 ] && [ "$up" != 1 ] && [ $depth -lt 500 ]; do

@@ -16,14 +16,15 @@ pub use message::{
 };
 
 /// The version of the messages; both sides must have the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The longest message to the helper, in bytes.
 pub const LONGEST_TO_GUEST: usize = 1 << 20;
 /// The longest message from the helper, in bytes.
 pub const LONGEST_FROM_GUEST: usize = 128 << 10;
 /// How many bytes of a stream, file or connection travel in one message at most.
 pub const PIECE: usize = 32 << 10;
-/// How many bytes of a connection may be under way in one direction before the other side has taken them.
+/// How many bytes of a connection, in one direction, or of a command's input may be under way before the other side has
+/// taken them.
 pub const WINDOW: u32 = 256 << 10;
 /// The most connections of one sandbox at a time.
 pub const MOST_CONNECTIONS: usize = 256;

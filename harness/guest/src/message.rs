@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub enum ToGuest {
     /// Start a command. Answer: `Started`, then `Output`, `OutputEnd` and `Exited` in any order; or `Failed`.
     Exec(Box<Exec>),
-    /// Bytes for a command's input.
+    /// Bytes for a command's input. Of those for a pipe no more than [`WINDOW`](crate::WINDOW) may be under way that the
+    /// helper has not said to be taken; what a terminal has no room for is dropped.
     Stdin {
         /// The command.
         id: u32,
@@ -185,6 +186,13 @@ pub enum FromGuest {
         took: u64,
         /// How many of its processes could not be killed.
         survivors: u32,
+    },
+    /// So much of a command's input went to its pipe, or nowhere since the command reads no more.
+    StdinTaken {
+        /// The command.
+        id: u32,
+        /// How many bytes.
+        bytes: u32,
     },
     /// The state of a command's terminal.
     Terminal {

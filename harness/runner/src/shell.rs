@@ -12,6 +12,7 @@ use harness_core::outcome::Stage;
 use harness_core::ports::{
     ExecEnding, ExecUser, SandboxError, Terminal, TerminalOutput, TerminalRequest, TerminalState,
 };
+use harness_core::scoring::describe_ending;
 use harness_core::terminal::{
     DEFAULT_SIZE, Look, PROMPT_ENV, Prompt, QUIET, Screen, Verdict, judge, shell_argv,
 };
@@ -39,6 +40,9 @@ const TOO_SOON: Duration = Duration::from_millis(10);
 pub(crate) struct ShellSession {
     terminal: Box<dyn Terminal>,
     screen: Screen,
+    /// What was read and not yet put on the screen, and from which place on; then how the program ended.
+    pending: (Vec<u8>, usize),
+    ended: Option<ExecEnding>,
 }
 
 /// What one call has read so far.
@@ -54,7 +58,7 @@ struct Reading {
 enum Stop {
     Decided(Verdict),
     TimeIsUp,
-    Ended(i32),
+    Ended(ExecEnding),
 }
 
 impl Attempt {
@@ -134,6 +138,8 @@ impl Attempt {
         let mut session = ShellSession {
             terminal,
             screen: Screen::new(DEFAULT_SIZE, &nonce),
+            pending: (Vec::new(), 0),
+            ended: None,
         };
         let until = until.min(Instant::now() + FIRST_PROMPT);
         let mut reading = Reading::new();
@@ -159,6 +165,11 @@ impl ShellSession {
     ) -> Result<Stop, SandboxError> {
         if let Some(stop) = self.read_once(Duration::ZERO, reading).await? {
             return Ok(stop);
+        }
+        while self.pending.0.len() > self.pending.1 && Instant::now() < until {
+            if let Some(stop) = self.read_once(Duration::ZERO, reading).await? {
+                return Ok(stop);
+            }
         }
         if let Some(size) = call.size(self.screen.size()) {
             self.screen.resize(size);
@@ -216,24 +227,34 @@ impl ShellSession {
         }
     }
 
-    /// Reads what comes within a time.
+    /// Reads what comes within a time. Of what makes much work on the screen only some is taken; others get their turn, and
+    /// the next call goes on.
     async fn read_once(
         &mut self,
         wait: Duration,
         reading: &mut Reading,
     ) -> Result<Option<Stop>, SandboxError> {
-        let begun = Instant::now();
-        let reads = within(wait + ANSWER, "read a terminal", self.terminal.read(wait));
-        let TerminalOutput { bytes, ended } = reads.await?;
-        if !bytes.is_empty() {
-            self.screen.feed(&bytes);
-            reading.raw.push(&bytes);
+        if self.pending.0.len() == self.pending.1 && self.ended.is_none() {
+            let begun = Instant::now();
+            let reads = within(wait + ANSWER, "read a terminal", self.terminal.read(wait));
+            let TerminalOutput { bytes, ended } = reads.await?;
+            if bytes.is_empty() && ended.is_none() && begun.elapsed() < wait {
+                sleep(TOO_SOON.min(wait)).await;
+            }
+            (self.pending, self.ended) = ((bytes, 0), ended);
+        }
+        let (bytes, from) = &mut self.pending;
+        let rest = bytes.get(*from..).unwrap_or_default();
+        if !rest.is_empty() {
+            let count = self.screen.feed_some(rest);
+            reading.raw.push(rest.get(..count).unwrap_or_default());
+            *from += count;
             reading.heard = Instant::now();
             reading.state = TerminalState::default();
-        } else if ended.is_none() && begun.elapsed() < wait {
-            sleep(TOO_SOON.min(wait)).await;
+            tokio::task::yield_now().await;
         }
-        Ok(ended.map(Stop::Ended))
+        let all = self.pending.0.len() == self.pending.1;
+        Ok(self.ended.filter(|_| all).map(Stop::Ended))
     }
 
     /// Returns what the model sees: the screen, or what is new without the echo of the first line that
@@ -286,9 +307,15 @@ fn note(stop: Stop, waited: Duration, nothing: bool) -> Option<String> {
         Stop::Decided(Verdict::Question) => "still running; it may wait for a line",
         Stop::Decided(Verdict::Flood) => "still running; it writes so much that reading stopped",
         Stop::TimeIsUp => return Some(format!("[still running after {}]", format_duration(waited))),
-        Stop::Ended(code) => {
+        Stop::Ended(ExecEnding::Exited { code }) => {
             return Some(format!(
                 "[the shell ended with exit code {code}; the next call starts a new one]"
+            ));
+        }
+        Stop::Ended(ending) => {
+            let how = describe_ending(ending);
+            return Some(format!(
+                "[the shell was ended: {how}; the next call starts a new one]"
             ));
         }
     };
@@ -297,9 +324,8 @@ fn note(stop: Stop, waited: Duration, nothing: bool) -> Option<String> {
 
 fn ending(stop: Stop) -> Option<ExecEnding> {
     match stop {
-        Stop::Decided(Verdict::Prompt(Prompt::Ready { code })) | Stop::Ended(code) => {
-            Some(ExecEnding::Exited { code })
-        }
+        Stop::Decided(Verdict::Prompt(Prompt::Ready { code })) => Some(ExecEnding::Exited { code }),
+        Stop::Ended(ending) => Some(ending),
         Stop::Decided(
             Verdict::Prompt(Prompt::More)
             | Verdict::Wait

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExecUser, Later, SandboxError};
+use super::{ExecEnding, ExecUser, Later, SandboxError};
 
 /// A program to start on a terminal of its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,8 +55,8 @@ pub trait Terminal: Send + Sync {
 pub struct TerminalOutput {
     /// The bytes, hostile.
     pub bytes: Vec<u8>,
-    /// The exit code, once the program has ended and everything was read.
-    pub ended: Option<i32>,
+    /// How the program ended, once it has and everything was read.
+    pub ended: Option<ExecEnding>,
 }
 
 /// What a terminal is doing. `None`: it can't be seen.

@@ -251,3 +251,36 @@ proptest! {
         parser.process(&pieces.concat());
     }
 }
+
+/// Four bytes may rewrite the whole screen. How much of that is done in one go is bounded by the work, not by the bytes.
+#[test]
+fn work_is_done_in_bounded_pieces() {
+    let size = WindowSize {
+        rows: ROWS.1,
+        cols: COLS.1,
+    };
+    let mut screen = Screen::new(size, "n");
+    let erases = b"\x1b[2J".repeat(10_000);
+    let cells = usize::from(size.rows) * usize::from(size.cols);
+    assert_eq!(screen.feed_some(&erases), 4 * (2_000_000 / (cells + 3)));
+    let mut plain = Screen::new(DEFAULT_SIZE, "n");
+    let text = b"plain text\r\n".repeat(1000);
+    assert_eq!(plain.feed_some(&text), text.len());
+    assert_eq!(plain.feed_some(b"\x1b"), 1);
+    assert_eq!(plain.feed_some(b""), 0);
+
+    let colours = b"\x1b[31mred\x1b[0m and \xc3\xa9\r\n".repeat(2000);
+    let mut pieces = Screen::new(size, "n");
+    let mut rest = colours.as_slice();
+    let mut count = 0;
+    while !rest.is_empty() {
+        let fed = pieces.feed_some(rest);
+        rest = &rest[fed..];
+        count += 1;
+    }
+    let mut whole = Screen::new(size, "n");
+    whole.feed(&colours);
+    assert!(count > 100, "{count}");
+    assert_eq!(pieces.screen_text(), whole.screen_text());
+    assert_eq!(pieces.new_text(), whole.new_text());
+}

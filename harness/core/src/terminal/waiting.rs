@@ -11,7 +11,8 @@ use crate::ports::TerminalState;
 pub const QUIET: Duration = Duration::from_millis(400);
 /// Silence after which a line without an end is taken for a question.
 const QUESTION: Duration = Duration::from_secs(2);
-/// Silence after which a shell that runs nothing is taken to be done, although no prompt was seen.
+/// Silence after which a shell that runs nothing is taken to be done, although no prompt was seen; and after which a program
+/// that has not reacted at all is taken to wait for keys. A loaded machine takes longer than [`QUIET`] to begin.
 const NO_PROMPT: Duration = Duration::from_secs(2);
 /// So much is read by one call; a program that writes without end is shown as one that still runs.
 const MOST_OUTPUT: u64 = 8 << 20;
@@ -63,10 +64,11 @@ pub fn judge(look: &Look) -> Verdict {
     if look.quiet < QUIET || look.prompt.is_some() {
         return Verdict::Wait;
     }
+    let reacted = look.read > 0 || look.quiet >= NO_PROMPT;
     match (look.state.idle, look.state.by_lines) {
-        (Some(true), Some(false)) => Verdict::Idle,
+        (Some(true), Some(false)) if reacted => Verdict::Idle,
         (Some(true), _) if look.quiet >= NO_PROMPT => Verdict::Idle,
-        (Some(false), Some(false)) => Verdict::Keys,
+        (Some(false), Some(false)) if reacted => Verdict::Keys,
         (Some(false), _) if look.line_is_open && look.quiet >= QUESTION => Verdict::Question,
         (Some(true | false) | None, _) => Verdict::Wait,
     }
@@ -83,7 +85,13 @@ mod tests {
         let state = |idle, by_lines| TerminalState { idle, by_lines };
         let (busy, raw) = (state(Some(false), Some(true)), state(Some(false), Some(false)));
         let none = Look::default();
-        let quiet = |quiet, state| Look { quiet, state, ..none };
+        let quiet = |quiet, state| Look {
+            quiet,
+            state,
+            read: 1,
+            ..none
+        };
+        let silent = |quiet, state| Look { quiet, state, ..none };
         let (short, long) = (Duration::from_millis(399), Duration::from_secs(2));
         let prompt = Look {
             prompt: Some(ready),
@@ -128,6 +136,17 @@ mod tests {
             ),
             ("a pager, not quiet yet", quiet(short, raw), Verdict::Wait),
             ("a pager", quiet(QUIET, raw), Verdict::Keys),
+            (
+                "a pager that has not reacted yet",
+                silent(QUIET, raw),
+                Verdict::Wait,
+            ),
+            ("a pager that does not react", silent(long, raw), Verdict::Keys),
+            (
+                "a shell that has not reacted yet",
+                silent(QUIET, state(Some(true), Some(false))),
+                Verdict::Wait,
+            ),
             (
                 "a shell with a prompt of its own",
                 quiet(QUIET, state(Some(true), Some(false))),

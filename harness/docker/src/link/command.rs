@@ -66,16 +66,13 @@ impl Link {
         let running = Running { link: self, id };
         let began = Instant::now();
         self.send(ToGuest::Exec(Box::new(exec)));
-        if let Some(bytes) = stdin {
-            for piece in bytes.chunks(PIECE) {
-                let bytes = piece.to_vec();
-                self.send(ToGuest::Stdin { id, bytes });
-            }
-            self.send(ToGuest::StdinEnd { id });
-        }
-        let (over, interrupted) = self
-            .until_over(id, &changed, time.map(Duration::from_millis), interrupt)
-            .await?;
+        let mut waiting = Waiting {
+            id,
+            changed: &changed,
+            stdin: stdin.map(|bytes| (bytes, 0)),
+        };
+        let time = time.map(Duration::from_millis);
+        let (over, interrupted) = self.until_over(&mut waiting, time, interrupt).await?;
         let took = began.elapsed();
         if matches!(over, Over::Exit(_)) {
             self.drain(id, &changed).await;
@@ -96,21 +93,22 @@ impl Link {
 
     async fn until_over(
         &self,
-        id: u32,
-        changed: &Notify,
+        waiting: &mut Waiting<'_>,
         time: Option<Duration>,
         interrupt: impl Future<Output = ()>,
     ) -> Result<(Over, bool), Broken> {
+        let id = waiting.id;
         let mut interrupt = std::pin::pin!(interrupt);
         let mut interrupted = false;
         let far = Duration::from_hours(24 * 365);
         let mut patience = Instant::now() + time.map_or(far, |time| time + KILLED_WITHIN);
         let mut broken = std::pin::pin!(self.until_broken());
         loop {
-            let change = changed.notified();
+            let change = waiting.changed.notified();
             if let Some(over) = self.over(id)? {
                 return Ok((over, interrupted));
             }
+            self.feed(waiting);
             tokio::select! {
                 () = change => {}
                 broken = &mut broken => return Err(broken),
@@ -125,6 +123,28 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Sends as much of a command's input as may be under way.
+    fn feed(&self, waiting: &mut Waiting<'_>) {
+        let id = waiting.id;
+        let Some((bytes, sent)) = &mut waiting.stdin else {
+            return;
+        };
+        let mut table = self.table();
+        let Some(state) = table.command(id) else { return };
+        while let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
+            let count = rest.len().min(state.input_room()).min(PIECE);
+            if count == 0 {
+                return;
+            }
+            let bytes = rest[..count].to_vec();
+            self.send(ToGuest::Stdin { id, bytes });
+            state.input_sent(count);
+            *sent += count;
+        }
+        self.send(ToGuest::StdinEnd { id });
+        waiting.stdin = None;
     }
 
     fn over(&self, id: u32) -> Result<Option<Over>, Broken> {
@@ -157,6 +177,13 @@ impl Link {
             }
         }
     }
+}
+
+/// A command whose end is waited for, and what is left of its input from a place on.
+struct Waiting<'a> {
+    id: u32,
+    changed: &'a Notify,
+    stdin: Option<(Arc<[u8]>, usize)>,
 }
 
 /// A command that is asked for: given up when this is dropped. If it still ran, it is killed.

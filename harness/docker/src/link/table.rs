@@ -7,8 +7,9 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use harness_core::text::{Capture, Captured};
-use harness_guest::{Ending, Entry as FolderEntry, FromGuest, PIECE, Problem, Stream, TerminalState};
+use harness_guest::{Ending, Entry as FolderEntry, FromGuest, PIECE, Problem, Stream, TerminalState, WINDOW};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 /// How much of what a terminal wrote is held until somebody reads it; older bytes give way.
 const TERMINAL_HELD: usize = 4 << 20;
@@ -45,10 +46,14 @@ pub(crate) struct CommandState {
     pub(crate) started: bool,
     pub(crate) failed: Option<Problem>,
     pub(crate) exit: Option<Exit>,
+    /// When that was said.
+    pub(crate) exited_at: Option<Instant>,
     pub(crate) output_ended: bool,
     pub(crate) changed: Arc<Notify>,
     received: u64,
     limit: u64,
+    /// How much input was sent and not taken yet.
+    input_under_way: usize,
     asked_terminal: Option<oneshot::Sender<TerminalState>>,
 }
 
@@ -59,10 +64,12 @@ impl CommandState {
             started: false,
             failed: None,
             exit: None,
+            exited_at: None,
             output_ended: false,
             changed: Arc::new(Notify::new()),
             received: 0,
             limit,
+            input_under_way: 0,
             asked_terminal: None,
         }
     }
@@ -76,6 +83,24 @@ impl CommandState {
             }
             Sink::Terminal(bytes) => (Captured::whole(std::mem::take(bytes)), Captured::default()),
         }
+    }
+
+    /// Returns how much input may be sent now.
+    pub(crate) fn input_room(&self) -> usize {
+        (WINDOW as usize).saturating_sub(self.input_under_way)
+    }
+
+    /// So much input is sent.
+    pub(crate) fn input_sent(&mut self, count: usize) {
+        self.input_under_way = self.input_under_way.saturating_add(count);
+    }
+
+    fn input_taken(&mut self, count: u32) -> Result<(), Wrong> {
+        let left = usize::try_from(count)
+            .ok()
+            .and_then(|count| self.input_under_way.checked_sub(count));
+        self.input_under_way = left.ok_or("more input was taken than was sent")?;
+        Ok(())
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Wrong> {
@@ -260,8 +285,10 @@ impl Table {
                     survivors,
                 };
                 let first = state.exit.replace(exit).is_none();
+                state.exited_at = Some(Instant::now());
                 wrong_unless(first && state.started, "a command ended twice")
             }),
+            FromGuest::StdinTaken { id, bytes } => self.on_command(id, |state| state.input_taken(bytes)),
             FromGuest::Terminal { id, state: seen } => self.on_command(id, |state| {
                 let answer = state.asked_terminal.take().ok_or("an unasked terminal state")?;
                 let _ = answer.send(seen);

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness_core::ports::{Later, SandboxError, Terminal, TerminalOutput, TerminalState, WindowSize};
+use harness_core::ports::{
+    ExecEnding, Later, SandboxError, Terminal, TerminalOutput, TerminalState, WindowSize,
+};
 use harness_guest::{Ending, Exec, PIECE, ProblemKind, ToGuest};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::stream::{Broken, Link};
 use super::table::{Asked, CommandState, Sink};
+use crate::exec::KILLED;
 
 /// How much is read at once.
 const READ: usize = 256 << 10;
+/// How long the rest of a program's output may take after its end.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 const STATE: Duration = Duration::from_secs(5);
 const OPENED_WITHIN: Duration = Duration::from_secs(30);
 const CLOSED_WITHIN: Duration = Duration::from_secs(20);
@@ -84,8 +89,14 @@ impl LinkTerminal {
             if let Some(output) = self.take()? {
                 return Ok(output);
             }
-            if timeout_at(until, change).await.is_err() {
-                return Ok(TerminalOutput::default());
+            let exited = self
+                .link
+                .table()
+                .command(self.id)
+                .and_then(|state| state.exited_at);
+            let late = exited.map_or(until, |exited| exited + LAST_OUTPUT);
+            if timeout_at(until.min(late), change).await.is_err() && Instant::now() >= until {
+                return Ok(self.take()?.unwrap_or_default());
             }
         }
     }
@@ -96,20 +107,24 @@ impl LinkTerminal {
             drop(table);
             return Err(self.gone());
         };
-        let ended = state.exit;
+        // What the program wrote last may still be under way; what others write on has no end.
+        let all = state.output_ended || state.exited_at.is_some_and(|at| at.elapsed() >= LAST_OUTPUT);
+        let ended = state.exit.filter(|_| all);
         let Sink::Terminal(held) = &mut state.sink else {
             return Ok(None);
         };
         let rest = held.split_off(held.len().min(READ));
         let bytes = std::mem::replace(held, rest);
-        let code = ended.filter(|_| held.is_empty()).map(|exit| match exit.ending {
-            Ending::Exited(code) => code,
-            Ending::TimedOut | Ending::OutputLimit | Ending::Killed => 137,
+        let ended = ended.filter(|_| held.is_empty()).map(|exit| ExecEnding::Exited {
+            code: match exit.ending {
+                Ending::Exited(code) => code,
+                Ending::TimedOut | Ending::OutputLimit | Ending::Killed => KILLED,
+            },
         });
-        if bytes.is_empty() && code.is_none() {
+        if bytes.is_empty() && ended.is_none() {
             return Ok(None);
         }
-        Ok(Some(TerminalOutput { bytes, ended: code }))
+        Ok(Some(TerminalOutput { bytes, ended }))
     }
 
     async fn ask_state(&self) -> Result<TerminalState, SandboxError> {
@@ -145,7 +160,14 @@ impl LinkTerminal {
 
 impl Drop for LinkTerminal {
     fn drop(&mut self) {
-        if self.link.table().forget(self.id) {
+        let mut table = self.link.table();
+        let runs = table
+            .command(self.id)
+            .is_some_and(|state| state.exit.is_none() && state.failed.is_none());
+        if runs {
+            self.link.send(ToGuest::Kill { id: self.id });
+        }
+        if table.forget(self.id) {
             self.link.send(ToGuest::Forget { id: self.id });
         }
     }

@@ -129,6 +129,7 @@ impl Net {
             | FromGuest::Output { .. }
             | FromGuest::OutputEnd { .. }
             | FromGuest::Exited { .. }
+            | FromGuest::StdinTaken { .. }
             | FromGuest::Terminal { .. }
             | FromGuest::Forgotten { .. }
             | FromGuest::Done { .. }

@@ -44,6 +44,11 @@ macro_rules! under_each_runtime {
 }
 use under_each_runtime;
 
+/// A shell on a terminal, for other tests too.
+pub(crate) fn shell() -> harness_core::ports::TerminalRequest {
+    terminals::shell()
+}
+
 const NOTHING: Vec<String> = Vec::new();
 
 fn busybox_on(runtime: Runtime) -> SandboxSpec {

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use harness_core::ports::ExecEnding;
+use harness_core::sandbox::SandboxSpec;
 use harness_core::units::Bytes;
 use harness_docker::DockerSettings;
 use pretty_assertions::assert_eq;
 
 use crate::support::{
-    ask, busybox, exited, in_sandbox_with, living, root, sh, sh_for, text, timed_out,
-    with_and_without_the_helper,
+    ask, busybox, disk_is_watched, exited, in_sandbox_with, living, root, sh, sh_for, text, timed_out,
+    until_runs, with_and_without_the_helper,
 };
 
 with_and_without_the_helper!(
@@ -17,6 +18,9 @@ with_and_without_the_helper!(
     endless_output_is_counted_until_the_timeout,
     too_much_output_ends_a_command,
     filling_the_disk_ends_a_command,
+    many_short_commands_do_not_escape_the_disk_limit,
+    what_fills_the_disk_between_two_commands_is_killed_and_told,
+    a_terminal_that_fills_the_disk_is_ended,
     a_sandbox_that_dies_is_noticed_at_once,
     a_full_process_table_is_the_commands_problem,
     a_death_is_blamed_on_memory_only_if_no_command_explained_it,
@@ -88,6 +92,88 @@ async fn filling_the_disk_ends_a_command(settings: DockerSettings) {
     .await;
 }
 
+fn small_disk() -> SandboxSpec {
+    let mut spec = busybox();
+    spec.resources.disk = Bytes(8 << 20);
+    spec
+}
+
+const FULL: ExecEnding = ExecEnding::DiskLimit {
+    limit: Bytes(8 << 20),
+};
+
+/// Each call is shorter than the time between two looks.
+async fn many_short_commands_do_not_escape_the_disk_limit(settings: DockerSettings) {
+    in_sandbox_with(settings, small_disk(), async |sandbox| {
+        if !disk_is_watched(&*sandbox) {
+            return;
+        }
+        let mut told = 0;
+        for at in 0..40 {
+            let fill = format!("dd if=/dev/zero of=/tmp/f{at} bs=1M count=2 2>/dev/null; sleep 0.5");
+            if sandbox.exec(&sh(&fill)).await.unwrap().ending == FULL {
+                told += 1;
+            }
+        }
+        assert!(told > 3, "told {told} times");
+        // What is above the limit and does not grow may go on, so that room can be made.
+        while sandbox.exec(&sh("rm -f /tmp/f*")).await.unwrap().ending != exited(0) {}
+        assert_eq!(ask(&*sandbox, sh("sleep 5; echo below")).await, "below");
+    })
+    .await;
+}
+
+async fn what_fills_the_disk_between_two_commands_is_killed_and_told(settings: DockerSettings) {
+    in_sandbox_with(settings, small_disk(), async |sandbox| {
+        if !disk_is_watched(&*sandbox) {
+            return;
+        }
+        let filler = "i=0; while :; do i=$((i+1)); dd if=/dev/zero of=/tmp/f$i bs=1M count=2 2>/dev/null; sleep 0.1; done";
+        ask(&*sandbox, sh(&format!("setsid sh -c '{filler}' >/dev/null 2>&1 &"))).await;
+        let used = async || {
+            let size = crate::support::inspect_size(&sandbox.info().id).await;
+            u64::try_from(size).unwrap()
+        };
+        let mut size = used().await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let now = used().await;
+            if now == size && now > 8 << 20 {
+                break;
+            }
+            let lives = Instant::now() < deadline;
+            assert!(lives, "{now}: {:?}", living(&*sandbox).await);
+            size = now;
+        }
+        assert_eq!(sandbox.exec(&sh("echo next")).await.unwrap().ending, FULL);
+        assert_eq!(ask(&*sandbox, sh("rm /tmp/f*; echo again")).await, "again");
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+async fn a_terminal_that_fills_the_disk_is_ended(settings: DockerSettings) {
+    in_sandbox_with(settings, small_disk(), async |sandbox| {
+        if !disk_is_watched(&*sandbox) {
+            return;
+        }
+        let terminal = sandbox.open_terminal(&crate::attacks::shell()).await.unwrap();
+        let filler =
+            b"i=0; while :; do i=$((i+1)); dd if=/dev/zero of=/tmp/f$i bs=1M count=2; sleep 0.1; done\n";
+        terminal.send(filler).await.unwrap();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut ended = None;
+        while ended.is_none() && Instant::now() < deadline {
+            ended = terminal.read(Duration::from_secs(1)).await.unwrap().ended;
+        }
+        assert_eq!(ended, Some(FULL));
+        assert_eq!(ask(&*sandbox, sh("echo told once")).await, "told once");
+        assert_eq!(living(&*sandbox).await, Vec::<String>::new());
+    })
+    .await;
+}
+
 async fn a_sandbox_that_dies_is_noticed_at_once(settings: DockerSettings) {
     in_sandbox_with(settings, busybox(), async |sandbox| {
         let id = sandbox.info().id;
@@ -138,7 +224,7 @@ async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it(settings: D
             );
             let id = sandbox.info().id;
             let (result, ()) = tokio::join!(async { sandbox.exec(&sh(command)).await }, async {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                until_runs(&*sandbox, "sleep 60").await;
                 crate::support::kill_container(&id).await;
             });
             assert_eq!(result.unwrap_err().name(), expected, "{command}");

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use harness_core::ports::{BeforeExec, ExecRequest};
+use harness_core::ports::{BeforeExec, ExecRequest, Sandbox};
+use harness_core::sandbox::{ImageSource, SandboxSpec};
+use harness_core::units::Bytes;
 use harness_docker::DockerSettings;
 use pretty_assertions::assert_eq;
 
 use crate::support::{
-    ask, busybox, exited, in_sandbox_with, living, living_seen_by, root, root_killing, sh, sh_for, text,
-    timed_out, with_and_without_the_helper,
+    ask, busybox, exited, in_sandbox, in_sandbox_with, living, living_in_the_end, living_seen_by, root,
+    root_killing, sh, sh_for, text, timed_out, with_and_without_the_helper,
 };
 
 with_and_without_the_helper!(
@@ -19,6 +21,7 @@ with_and_without_the_helper!(
     killing_all_and_running_is_one_step,
     orphans_are_reaped_and_nothing_inside_can_kill_the_keeper,
     a_fork_bomb_is_ended,
+    a_process_without_its_first_thread_dies_too,
     removing_does_not_wait_for_processes,
 );
 
@@ -36,8 +39,8 @@ async fn at_its_timeout_a_command_dies_with_all_that_it_started(settings: Docker
             "nohup sh -c 'while :; do sleep 1; done' >/dev/null 2>&1 & sleep 1000 | sleep 1001",
         ];
         for trick in tricks {
-            let result = sandbox.exec(&sh_for(&format!("echo begun; {trick}"), 500)).await.unwrap();
-            assert_eq!((result.ending, text(&result)), (timed_out(500), "begun\n".to_owned()), "{trick}");
+            let result = sandbox.exec(&sh_for(&format!("echo begun; {trick}"), 1500)).await.unwrap();
+            assert_eq!((result.ending, text(&result)), (timed_out(1500), "begun\n".to_owned()), "{trick}");
             assert_eq!(living(&*sandbox).await, NOBODY, "{trick}");
         }
         assert_eq!(sandbox.info().notes, notes);
@@ -98,13 +101,13 @@ async fn a_late_scorer_dies_with_all_that_it_started(settings: DockerSettings) {
             .await
             .unwrap();
         let scorer = ExecRequest {
-            timeout: Duration::from_millis(600),
+            timeout: Duration::from_millis(2000),
             ..root_killing("echo begun; (setsid sleep 1001 &); sleep 1002")
         };
         let result = sandbox.exec(&scorer).await.unwrap();
         assert_eq!(
             (result.ending, text(&result)),
-            (timed_out(600), "begun\n".to_owned())
+            (timed_out(2000), "begun\n".to_owned())
         );
         assert_eq!(living(&*sandbox).await, NOBODY);
         assert_eq!(sandbox.info().notes, notes);
@@ -138,12 +141,10 @@ async fn killing_all_and_running_is_one_step(settings: DockerSettings) {
 async fn orphans_are_reaped_and_nothing_inside_can_kill_the_keeper(settings: DockerSettings) {
     in_sandbox_with(settings, busybox(), async |sandbox| {
         sandbox
-            .exec(&sh(
-                "for i in 1 2 3 4 5; do (setsid sleep 0.05 &); done; sleep 0.3",
-            ))
+            .exec(&sh("for i in 1 2 3 4 5; do (setsid sleep 0.05 &); done"))
             .await
             .unwrap();
-        assert_eq!(living(&*sandbox).await, NOBODY);
+        assert_eq!(living_in_the_end(&*sandbox).await, NOBODY);
         for signal in ["TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "CHLD"] {
             ask(&*sandbox, root(&format!("kill -{signal} 1; kill -9 -1; true"))).await;
         }
@@ -170,6 +171,68 @@ async fn a_fork_bomb_is_ended(settings: DockerSettings) {
         let _ = sandbox.exec(&sh_for(left_behind, 3000)).await.unwrap();
         assert_eq!(ask(&*sandbox, root_killing("echo scored")).await, "scored");
         assert_eq!(living(&*sandbox).await, NOBODY);
+    })
+    .await;
+}
+
+/// The first thread ends, another goes on: the process is shown as a zombie, and lives.
+const WITHOUT_FIRST: &str = "import ctypes, os, threading, time\n\
+    libc = ctypes.CDLL(None)\n\
+    def work():\n while True: time.sleep(0.05); open('/tmp/alive', 'w').write(str(time.time()))\n\
+    threading.Thread(target=work).start()\n\
+    libc.syscall(60 if os.uname().machine == 'x86_64' else 93, 0)\n";
+
+fn with_python() -> SandboxSpec {
+    let mut spec = SandboxSpec {
+        image: ImageSource::Named("harness/python:1".to_owned()),
+        ..busybox()
+    };
+    spec.resources.memory = Bytes(256 << 20);
+    spec
+}
+
+/// Waits until a process shows that it works, or that it does no more.
+async fn works(sandbox: &dyn Sandbox) -> bool {
+    let look = "rm -f /tmp/alive; sleep 1; cat /tmp/alive 2>/dev/null; true";
+    !ask(sandbox, sh(look)).await.is_empty()
+}
+
+async fn a_process_without_its_first_thread_dies_too(settings: DockerSettings) {
+    in_sandbox_with(settings, with_python(), async |sandbox| {
+        let program = format!("printf '%s' \"{WITHOUT_FIRST}\" >/tmp/program.py");
+        ask(&*sandbox, sh(&program)).await;
+        // As the command itself, as an orphan, and as something left behind for a scorer to meet.
+        let late = sandbox
+            .exec(&sh_for("exec python3 /tmp/program.py", 2500))
+            .await
+            .unwrap();
+        assert_eq!(late.ending, timed_out(2500));
+        assert!(!works(&*sandbox).await, "the command");
+        let orphan = "(setsid python3 /tmp/program.py >/dev/null 2>&1 &); exec sleep 1000";
+        let late = sandbox.exec(&sh_for(orphan, 2500)).await.unwrap();
+        assert_eq!(late.ending, timed_out(2500));
+        assert!(!works(&*sandbox).await, "an orphan");
+        ask(&*sandbox, sh("setsid python3 /tmp/program.py >/dev/null 2>&1 &")).await;
+        while !works(&*sandbox).await {}
+        ask(&*sandbox, root_killing("rm -f /tmp/alive")).await;
+        assert!(!works(&*sandbox).await, "left behind");
+    })
+    .await;
+}
+
+/// A process of the helper's own user can take its descriptors away. Then nobody must be told that all is dead, and a
+/// scorer's exit code must not be made up.
+#[tokio::test]
+async fn a_helper_that_root_has_blinded_does_not_say_that_all_are_dead() {
+    in_sandbox(with_python(), async |sandbox| {
+        let blind = "python3 -c 'import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, (3, 3))'";
+        ask(&*sandbox, root(blind)).await;
+        for error in [
+            sandbox.exec(&root_killing("exit 0")).await.map(drop).unwrap_err(),
+            sandbox.kill_all().await.unwrap_err(),
+        ] {
+            assert_eq!(error.name(), "daemon", "{error}");
+        }
     })
     .await;
 }

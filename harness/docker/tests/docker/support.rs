@@ -254,6 +254,32 @@ pub(crate) async fn living(sandbox: &dyn Sandbox) -> Vec<String> {
     living_seen_by(sandbox, BeforeExec::Nothing).await
 }
 
+/// Waits until nothing but the keeper and this listing lives; returns what does not end.
+pub(crate) async fn living_in_the_end(sandbox: &dyn Sandbox) -> Vec<String> {
+    let mut left = Vec::new();
+    for _ in 0..100 {
+        left = living(sandbox).await;
+        if left.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    left
+}
+
+/// Waits until a command of this name and arguments runs.
+pub(crate) async fn until_runs(sandbox: &dyn Sandbox, wanted: &str) {
+    while !living(sandbox).await.iter().any(|line| line == wanted) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Returns whether this daemon leaves the disk limit to us.
+pub(crate) fn disk_is_watched(sandbox: &dyn Sandbox) -> bool {
+    let about_it = |note: &String| note.starts_with("the daemon's storage driver has no quota");
+    sandbox.info().notes.iter().any(about_it)
+}
+
 /// How the keeper's command begins, which a process that it has just forked shows too.
 const KEEPER: &str = "/bin/sh -c trap ";
 
@@ -339,6 +365,15 @@ pub(crate) async fn rename_container(id: &str, name: &str) {
 
 pub(crate) async fn inspect(id: &str) -> bollard::models::ContainerInspectResponse {
     agreed().await.inspect_container(id, None).await.unwrap()
+}
+
+/// Returns how much a container's file system has grown.
+pub(crate) async fn inspect_size(id: &str) -> i64 {
+    let options = bollard::query_parameters::InspectContainerOptionsBuilder::new()
+        .size(true)
+        .build();
+    let found = agreed().await.inspect_container(id, Some(options)).await;
+    found.unwrap().size_rw.unwrap()
 }
 
 pub(crate) async fn remove_image(name: &str) {

@@ -1,16 +1,18 @@
 //! A command that was started: its streams, its input that waits, and how far it is.
 
 use super::sweep::Sweep;
-use harness_guest::{Ending, TerminalState, WindowSize};
+use harness_guest::{Ending, TerminalState, WINDOW, WindowSize};
 use rustix::io::Errno;
 use rustix::termios::{LocalModes, Winsize};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-/// How much input may wait for one command. The host sends no more than this to a command in all, so only a broken host
-/// meets the bound; the command's input is closed then.
-const MOST_INPUT: usize = 16 << 20;
+/// How much input may wait for a pipe. The host waits for what is under way to be taken, so only a broken one meets the
+/// bound; the command's input is closed then.
+const MOST_INPUT: usize = WINDOW as usize;
+/// How much input may wait for a terminal; what is typed beyond it is lost, as it is on any terminal.
+const MOST_TYPED: usize = 1 << 20;
 /// What a terminal takes for the end of input.
 const END_OF_TRANSMISSION: u8 = 4;
 
@@ -49,6 +51,10 @@ pub(crate) struct Command {
     pub(crate) exit: Option<(i32, u64)>,
     /// Whether it is being killed.
     pub(crate) killing: Killing,
+    /// Whether nothing more is wanted of it, once killing it is over.
+    pub(crate) forgotten: bool,
+    /// How much of its output was read after its end.
+    pub(crate) late_output: usize,
     /// How it ended, if not by itself.
     pub(crate) ending: Option<Ending>,
     /// Whether the host has been told that it exited.
@@ -75,6 +81,8 @@ pub(crate) enum Killing {
 pub(crate) struct Input {
     fd: Option<OwnedFd>,
     queue: VecDeque<u8>,
+    /// How much was taken since that was last said.
+    taken: usize,
     ended: bool,
     terminal: bool,
 }
@@ -110,14 +118,28 @@ impl Input {
     /// Takes further bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.ended || self.fd.is_none() {
+            self.taken = self.taken.saturating_add(bytes.len());
             return;
         }
-        if self.queue.len().saturating_add(bytes.len()) > MOST_INPUT {
+        let waiting = self.queue.len();
+        if self.terminal {
+            let room = MOST_TYPED.saturating_sub(waiting).min(bytes.len());
+            self.queue.extend(bytes.get(..room).unwrap_or_default());
+        } else if waiting.saturating_add(bytes.len()) > MOST_INPUT {
             self.close();
             return;
+        } else {
+            self.queue.extend(bytes);
         }
-        self.queue.extend(bytes);
         self.flush();
+    }
+
+    /// Returns how much was taken since the last call. A terminal's input is not counted.
+    pub(crate) fn taken(&mut self) -> Option<u32> {
+        let taken = std::mem::take(&mut self.taken);
+        u32::try_from(taken)
+            .ok()
+            .filter(|taken| *taken > 0 && !self.terminal)
     }
 
     /// Nothing more comes.
@@ -137,7 +159,10 @@ impl Input {
                 break;
             }
             match rustix::io::write(fd, front) {
-                Ok(count) if count > 0 => drop(self.queue.drain(..count.min(self.queue.len()))),
+                Ok(count) if count > 0 => {
+                    self.taken = self.taken.saturating_add(count);
+                    drop(self.queue.drain(..count.min(self.queue.len())));
+                }
                 Ok(_) | Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
                 Err(_) => self.close(),
@@ -151,6 +176,7 @@ impl Input {
 
     fn close(&mut self) {
         self.fd = None;
+        self.taken = self.taken.saturating_add(self.queue.len());
         self.queue = VecDeque::new();
     }
 
@@ -186,6 +212,24 @@ impl Command {
                 .map(|group| group == self.pid),
             by_lines: modes.map(|modes| modes.local_modes.contains(LocalModes::ICANON)),
         }
+    }
+
+    /// Returns how many of its processes survived, if it is over and that was not said.
+    pub(crate) fn survivors(&self) -> Option<u32> {
+        match &self.killing {
+            Killing::No if self.exit.is_some() && self.status.is_none() && !self.exit_said => Some(0),
+            Killing::Over(survivors) if !self.exit_said => Some(*survivors),
+            Killing::No | Killing::Over(_) | Killing::Sweeping(_) | Killing::WithAll => None,
+        }
+    }
+
+    /// Closes its streams.
+    pub(crate) fn close(&mut self) {
+        self.input = Input::default();
+        self.stdout = None;
+        self.stderr = None;
+        self.status = None;
+        self.peer = None;
     }
 
     /// Returns whether it has a terminal.

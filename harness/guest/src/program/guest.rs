@@ -38,10 +38,12 @@ pub(crate) struct Guest {
     pub(crate) processes: ProcessFolder,
     pub(crate) oom: OomCounter,
     pub(crate) commands: BTreeMap<u32, Command>,
-    /// The markers of all commands that ever ran.
-    pub(crate) markers: BTreeSet<String>,
-    /// Own processes of commands that were forgotten while they ran.
-    pub(crate) left_running: BTreeSet<u32>,
+    /// The markers of all commands that ever ran, and when their own processes ended, in ticks.
+    pub(crate) markers: BTreeMap<String, Option<u64>>,
+    /// Own processes of commands that were forgotten while they ran, and their markers.
+    pub(crate) left_running: BTreeMap<u32, String>,
+    /// Commands that are over while there is no room for the rest of their output.
+    pub(crate) late_ends: BTreeSet<u32>,
     pub(crate) kill_all: Option<KillAll>,
     pub(crate) reads: BTreeMap<u32, ReadJob>,
     pub(crate) lists: BTreeMap<u32, ListJob>,
@@ -77,8 +79,9 @@ impl Guest {
             processes: ProcessFolder::open(),
             oom: OomCounter::open(),
             commands: BTreeMap::new(),
-            markers: BTreeSet::new(),
-            left_running: BTreeSet::new(),
+            markers: BTreeMap::new(),
+            left_running: BTreeMap::new(),
+            late_ends: BTreeSet::new(),
             kill_all: None,
             reads: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -101,6 +104,7 @@ impl Guest {
             let now = Instant::now();
             self.keep_deadlines(now);
             self.hang_up(now);
+            self.say_late_ends();
             let held_messages = self.kill_all.is_some();
             self.kill_rounds(now);
             if held_messages && self.kill_all.is_none() {
@@ -124,9 +128,10 @@ impl Guest {
             Ok(_) => {}
             Err(Errno::INTR) => return Vec::new(),
             Err(_) => {
-                // Only a kernel without memory for the call; a moment later it may be there.
+                // A kernel without memory for the call, or more descriptors than the helper may have since an agent that is
+                // root has lowered the limit. Nothing here blocks, so all may be tried.
                 std::thread::sleep(BREATH);
-                return Vec::new();
+                return sources;
             }
         }
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
@@ -211,6 +216,7 @@ impl Guest {
                 if let Some(command) = self.commands.get_mut(&id) {
                     command.input.flush();
                 }
+                self.say_taken(id);
             }
             Source::Status(id) => self.read_status(id),
             Source::Listener(id) => self.accept(id),

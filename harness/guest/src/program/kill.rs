@@ -3,10 +3,10 @@
 use super::command::Killing;
 use super::guest::Guest;
 use super::problem::problem;
-use super::process_table::Table;
+use super::process_table::{Look, Row, Table, variable};
 use super::sweep::{Sweep, Then};
 use super::tree::{self, Case, Found, Mark};
-use harness_guest::{Ending, Exec, FromGuest, ProblemKind};
+use harness_guest::{Ending, Exec, FromGuest, MARKER, ProblemKind};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
@@ -102,14 +102,14 @@ impl Guest {
         if due.is_empty() {
             return;
         }
-        let table = self.processes.table();
+        let look = self.processes.look();
         for id in due {
-            self.kill_round(id, &table, now);
+            self.kill_round(id, &look, now);
         }
     }
 
-    fn kill_round(&mut self, id: u32, table: &Table, now: Instant) {
-        let found = self.find_victims(id, table);
+    fn kill_round(&mut self, id: u32, look: &Look, now: Instant) {
+        let found = self.find_victims(id, &look.table, now);
         signal_all(&found);
         let Some(command) = self.commands.get_mut(&id) else {
             return;
@@ -118,18 +118,33 @@ impl Guest {
             return;
         };
         // Its own process counts until it is reaped.
-        let unclear = found.unclear || (command.exit.is_none() && !command.exit_said);
+        let unreaped = command.exit.is_none() && !command.exit_said;
+        let unclear = found.unclear || unreaped || !look.whole;
+        let own = u32::from(unreaped && !found.victims.contains(&command.pid));
         let survivors = match sweep.round(now, &found.victims, unclear) {
             Then::Again => return,
             Then::Everything => return self.signal_everything(),
             Then::Clean => 0,
-            Then::GiveUp(survivors) => survivors,
+            Then::GiveUp(survivors) if found.victims.is_empty() => survivors,
+            Then::GiveUp(survivors) => survivors.saturating_add(own),
         };
-        command.killing = Killing::Over(survivors);
-        self.say_if_over(id);
+        self.killing_is_over(id, survivors);
     }
 
-    fn find_victims(&self, id: u32, table: &Table) -> Found {
+    /// Nothing more is killed of a command.
+    fn killing_is_over(&mut self, id: u32, survivors: u32) {
+        let Some(command) = self.commands.get_mut(&id) else {
+            return;
+        };
+        command.killing = Killing::Over(survivors);
+        if command.forgotten {
+            self.forget(id);
+        } else {
+            self.say_if_over(id);
+        }
+    }
+
+    fn find_victims(&self, id: u32, table: &Table, now: Instant) -> Found {
         let Some(command) = self.commands.get(&id) else {
             return Found::default();
         };
@@ -138,22 +153,55 @@ impl Guest {
                 .then_some(command.pid)
         };
         let mut others: BTreeSet<u32> = self.commands.iter().filter_map(running).collect();
-        others.extend(&self.left_running);
+        others.extend(self.left_running.keys());
         let case = Case {
             helper: self.pid,
             main: command.exit.is_none().then_some(command.pid),
             born: command.born,
             others: &others,
         };
-        tree::find(table, &case, |pid| match self.marker_of(pid) {
-            Some(marker) if marker == command.marker.as_bytes() => Mark::Own,
-            Some(marker) if self.is_known(&marker) => Mark::Other,
+        let waits = matches!(&command.killing, Killing::Sweeping(sweep) if sweep.waits_for_starts(now));
+        let mut elders = None;
+        tree::find(table, &case, |pid| match self.environ_of(pid) {
+            Some(environ) if !environ.is_empty() => match variable(&environ, MARKER) {
+                Some(marker) if marker == command.marker.as_bytes() => Mark::Own,
+                Some(marker) if self.may_be_of(marker, command.born) => Mark::Other,
+                Some(marker)
+                    if self.is_known(marker)
+                        && elders
+                            .get_or_insert_with(|| self.markers_before(table, command.born))
+                            .contains(marker) =>
+                {
+                    Mark::Other
+                }
+                Some(_) | None => Mark::Unmarked,
+            },
+            Some(_) | None if waits => Mark::Unknown,
             Some(_) | None => Mark::Unmarked,
         })
     }
 
+    /// Returns whether a command with this marker ran at or after a time, so that what is young may be its. Anybody can
+    /// write the marker of a command that was over before.
+    fn may_be_of(&self, marker: &[u8], since: u64) -> bool {
+        let known = std::str::from_utf8(marker).ok();
+        let ended = known.and_then(|marker| self.markers.get(marker));
+        ended.is_some_and(|ended| ended.is_none_or(|ended| ended >= since))
+    }
+
     fn is_known(&self, marker: &[u8]) -> bool {
-        std::str::from_utf8(marker).is_ok_and(|marker| self.markers.contains(marker))
+        std::str::from_utf8(marker).is_ok_and(|marker| self.markers.contains_key(marker))
+    }
+
+    /// Returns the markers of all that lives and is older: commands that are over have left it running, and it may start
+    /// more.
+    fn markers_before(&self, table: &Table, born: u64) -> BTreeSet<Vec<u8>> {
+        let old = |(_, row): &(&u32, &Row)| row.lives() && row.born < born;
+        table
+            .iter()
+            .filter(old)
+            .filter_map(|(pid, _)| self.marker_of(*pid))
+            .collect()
     }
 
     /// The one signal that no fork escapes. Where the helper is not process 1 it would hit strangers.
@@ -161,7 +209,7 @@ impl Guest {
         if self.pid == 1 {
             let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
         } else {
-            let victims = tree::below(&self.processes.table(), self.pid);
+            let victims = tree::below(&self.processes.look().table, self.pid);
             victims.into_iter().for_each(signal);
         }
     }
@@ -169,7 +217,7 @@ impl Guest {
     fn kill_all_round(&mut self, now: Instant) {
         self.signal_everything();
         self.reap();
-        let alive = self.alive();
+        let (alive, whole) = self.alive();
         // What has died since the last look is a zombie of this process now.
         self.reap();
         let unreaped = self
@@ -179,23 +227,24 @@ impl Guest {
         let Some(all) = &mut self.kill_all else {
             return;
         };
-        let survivors = match all.sweep.round(now, &alive, unreaped) {
+        let survivors = match all.sweep.round(now, &alive, unreaped || !whole) {
             Then::Again | Then::Everything => return,
             Then::Clean => 0,
-            Then::GiveUp(survivors) => survivors.max(1),
+            Then::GiveUp(survivors) => survivors,
         };
         if let Some(all) = self.kill_all.take() {
             self.everything_is_dead(all.purpose, survivors);
         }
     }
 
-    fn alive(&self) -> BTreeSet<u32> {
-        let table = self.processes.table();
+    /// Returns what lives, and whether that is all.
+    fn alive(&self) -> (BTreeSet<u32>, bool) {
+        let Look { table, whole } = self.processes.look();
         if self.pid != 1 {
-            return tree::below(&table, self.pid);
+            return (tree::below(&table, self.pid), whole);
         }
         let others = table.iter().filter(|(pid, row)| **pid != 1 && row.lives());
-        others.map(|(pid, _)| *pid).collect()
+        (others.map(|(pid, _)| *pid).collect(), whole)
     }
 
     fn everything_is_dead(&mut self, purpose: Purpose, survivors: u32) {
@@ -206,11 +255,11 @@ impl Guest {
             .map(|(id, _)| *id)
             .collect();
         for id in killed {
-            if let Some(command) = self.commands.get_mut(&id) {
-                let own = u32::from(command.exit.is_none());
-                command.killing = Killing::Over(own);
-            }
-            self.say_if_over(id);
+            let own = self
+                .commands
+                .get(&id)
+                .is_some_and(|command| command.exit.is_none());
+            self.killing_is_over(id, u32::from(own));
         }
         match purpose {
             Purpose::Answer(id) if survivors == 0 => self.outbox.say(&FromGuest::Done { id }),

@@ -21,8 +21,10 @@ pub(crate) struct Row {
     pub(crate) group: u32,
     /// When it was born, in ticks since the start of the system.
     pub(crate) born: u64,
-    /// Its state, as in ps.
+    /// Its state, as in ps: that of its first thread.
     pub(crate) state: u8,
+    /// How many threads it has; one that has ended and was not reaped counts.
+    pub(crate) threads: u32,
     /// The foreground group of its terminal; negative without one.
     pub(crate) foreground: i64,
     /// Its name.
@@ -30,9 +32,9 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Returns whether it still does something; a zombie does not.
+    /// Returns whether it still does something. A zombie does not, unless only its first thread has ended.
     pub(crate) fn lives(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'x')
+        !matches!(self.state, b'Z' | b'X' | b'x') || self.threads > 1
     }
 }
 
@@ -56,6 +58,7 @@ pub(crate) fn parse_stat(text: &[u8]) -> Option<(u32, Row)> {
         parent: number(fields.get(1)?)?,
         group: number(fields.get(2)?)?,
         foreground: number(fields.get(5)?)?,
+        threads: number(fields.get(17)?)?,
         born: number(fields.get(19)?)?,
         name: name.to_vec(),
     };
@@ -73,6 +76,16 @@ fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// What one look at /proc found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// The processes.
+    pub(crate) table: Table,
+    /// Whether that is all. Where something could not be read (an agent that is root may leave the helper no descriptor
+    /// for it), nobody may take what is missing for dead.
+    pub(crate) whole: bool,
+}
+
 /// The folder `/proc`.
 #[derive(Debug)]
 pub(crate) struct ProcessFolder {
@@ -80,7 +93,7 @@ pub(crate) struct ProcessFolder {
 }
 
 impl ProcessFolder {
-    /// Opens it; without it nothing is ever found.
+    /// Opens it; without it no look is ever whole.
     pub(crate) fn open() -> Self {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Self {
@@ -89,22 +102,41 @@ impl ProcessFolder {
     }
 
     /// Reads all processes. What ends meanwhile may be missing.
-    pub(crate) fn table(&self) -> Table {
+    pub(crate) fn look(&self) -> Look {
         let mut table = Table::new();
-        for pid in self.numbers() {
-            if let Some((found, row)) = self.row(pid) {
-                table.insert(found, row);
+        let Ok(numbers) = self.numbers() else {
+            return Look::default();
+        };
+        let mut whole = numbers.len() < MOST;
+        for pid in numbers {
+            match self.row(pid) {
+                Ok(Some((found, row))) => {
+                    table.insert(found, row);
+                }
+                Ok(None) => {}
+                Err(_) => whole = false,
             }
         }
-        table
+        Look { table, whole }
     }
 
-    /// Reads one process.
-    pub(crate) fn row(&self, pid: u32) -> Option<(u32, Row)> {
+    /// Reads one process; `None` if it is gone.
+    ///
+    /// # Errors
+    /// If it can't be read, or what is read makes no sense.
+    pub(crate) fn row(&self, pid: u32) -> Result<Option<(u32, Row)>, Errno> {
         let mut buffer = [0; LONGEST_STAT];
-        let file = self.open_file(&format!("{pid}/stat")).ok()?;
-        let count = rustix::io::read(&file, &mut buffer).ok()?;
-        parse_stat(buffer.get(..count)?)
+        let read = self
+            .open_file(&format!("{pid}/stat"))
+            .and_then(|file| rustix::io::read(&file, &mut buffer));
+        match read {
+            Ok(0) | Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            Ok(count) => {
+                let parsed = buffer.get(..count).and_then(parse_stat);
+                parsed.map(Some).ok_or(Errno::ILSEQ)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a file of a process, up to a bound.
@@ -131,22 +163,20 @@ impl ProcessFolder {
     }
 
     fn open_file(&self, path: &str) -> Result<OwnedFd, Errno> {
-        let folder = self.folder.as_ref().ok_or(Errno::NOENT)?;
+        let folder = self.folder.as_ref().ok_or(Errno::BADF)?;
         openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
     }
 
-    fn numbers(&self) -> Vec<u32> {
-        let Some(folder) = self.folder.as_ref() else {
-            return Vec::new();
-        };
-        let Ok(entries) = Dir::read_from(folder.as_fd()) else {
-            return Vec::new();
-        };
-        entries
-            .filter_map(Result::ok)
-            .filter_map(|entry| number(entry.file_name().to_bytes()))
-            .take(MOST)
-            .collect()
+    fn numbers(&self) -> Result<Vec<u32>, Errno> {
+        let folder = self.folder.as_ref().ok_or(Errno::BADF)?;
+        let mut numbers = Vec::new();
+        for entry in Dir::read_from(folder.as_fd())? {
+            numbers.extend(number::<u32>(entry?.file_name().to_bytes()));
+            if numbers.len() >= MOST {
+                break;
+            }
+        }
+        Ok(numbers)
     }
 }
 
@@ -165,6 +195,7 @@ mod tests {
                 group: 12,
                 born: 4242,
                 state: b'S',
+                threads: 1,
                 foreground: 99,
                 name: name.as_bytes().to_vec(),
             };
@@ -182,6 +213,40 @@ mod tests {
         ] {
             assert_eq!(parse_stat(format!("31 ({name}) {REST}\n").as_bytes()), row(name));
         }
+    }
+
+    /// A process whose first thread has ended is shown as a zombie while the others go on.
+    #[test]
+    fn a_process_lives_as_long_as_one_of_its_threads() {
+        let lives = |state: &str, threads: u32| {
+            let rest = REST
+                .replacen('S', state, 1)
+                .replacen(" 20 0 1 ", &format!(" 20 0 {threads} "), 1);
+            parse_stat(format!("31 (x) {rest}").as_bytes()).unwrap().1.lives()
+        };
+        for (state, threads, expected) in [
+            ("S", 1, true),
+            ("R", 3, true),
+            ("D", 1, true),
+            ("Z", 1, false),
+            ("Z", 2, true),
+            ("Z", 0, false),
+            ("X", 0, false),
+            ("x", 1, false),
+        ] {
+            assert_eq!(lives(state, threads), expected, "{state} {threads}");
+        }
+    }
+
+    /// An agent that is root can take the helper's descriptors away; then nothing may count as dead.
+    #[test]
+    fn what_cannot_be_looked_at_is_not_whole() {
+        assert_eq!(ProcessFolder { folder: None }.look(), Look::default());
+        assert!(!Look::default().whole);
+        let look = ProcessFolder::open().look();
+        assert!(look.whole && look.table.contains_key(&std::process::id()));
+        assert_eq!(ProcessFolder { folder: None }.row(1), Err(Errno::BADF));
+        assert_eq!(ProcessFolder::open().row(u32::MAX), Ok(None));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::command::{Command, Input, Killing};
 use super::guest::Guest;
 use super::problem::problem;
+use super::process_table::Table;
 use super::start::{self, Spawned};
 use super::trampoline;
+use super::tree;
 use harness_guest::{Ending, Exec, FromGuest, MARKER, Problem, ProblemKind, Process, Stream};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -12,8 +14,12 @@ use std::time::{Duration, Instant};
 
 /// Ticks per second in /proc, the same on all machines.
 const TICKS: i64 = 100;
-/// The most processes that are named.
+/// The most processes that are named, and how many bytes their names and markers may take together.
 const MOST_NAMED: usize = 500;
+const MOST_NAMES: usize = 64 << 10;
+/// How much of a command's output is read after its end before that is told, and what comes still later is what others
+/// write: the largest pipe that a user can make.
+const LATE_OUTPUT: usize = 1 << 20;
 /// How long after a command's end its terminal closes at the latest. Linux closes it at once; gVisor does not say so.
 const HANG_UP: Duration = Duration::from_millis(200);
 /// The longest name or marker.
@@ -46,7 +52,7 @@ impl Guest {
             Ok(spawned) => {
                 let mut command = command_of(exec, spawned, (born, started));
                 command.oom_kills_before = oom_kills_before;
-                self.markers.insert(command.marker.clone());
+                self.markers.insert(command.marker.clone(), None);
                 if command.status.is_none() {
                     let pid = command.pid;
                     self.outbox.say(&FromGuest::Started { id, pid });
@@ -87,7 +93,7 @@ impl Guest {
         };
         if let Some(command) = self.commands.remove(&id) {
             if command.exit.is_none() {
-                self.left_running.insert(pid);
+                self.left_running.insert(pid, command.marker.clone());
             }
             let (program, cwd) = (&command.names.0, &command.names.1);
             self.fail(id, start::of_start(stage, error, program, cwd));
@@ -124,6 +130,9 @@ impl Guest {
             }
             Ok(count) => count,
         };
+        if command.exit.is_some() {
+            command.late_output = command.late_output.saturating_add(count);
+        }
         let allowed = count.min(usize::try_from(command.output_left).unwrap_or(usize::MAX));
         command.output_left -= allowed as u64;
         let bytes = self.scratch.get(..allowed).unwrap_or_default().to_vec();
@@ -167,8 +176,10 @@ impl Guest {
 
     /// A process of nobody or of a command has ended.
     pub(crate) fn has_ended(&mut self, pid: u32, code: i32) {
-        self.left_running.remove(&pid);
         let now = Instant::now();
+        if let Some(marker) = self.left_running.remove(&pid) {
+            self.markers.insert(marker, Some(ticks()));
+        }
         let mut ended = None;
         for (id, command) in &mut self.commands {
             if let Killing::Sweeping(sweep) = &mut command.killing {
@@ -177,6 +188,7 @@ impl Guest {
             if command.pid == pid && command.exit.is_none() {
                 let took = now.saturating_duration_since(command.started).as_micros();
                 command.exit = Some((code, u64::try_from(took).unwrap_or(u64::MAX)));
+                self.markers.insert(command.marker.clone(), Some(ticks()));
                 command.deadline = None;
                 command.hang_up = now.checked_add(HANG_UP).filter(|_| command.has_terminal());
                 ended = Some(*id);
@@ -190,24 +202,32 @@ impl Guest {
         }
     }
 
-    /// Says that a command exited once it has, and once everything is dead if it was killed.
+    /// Says that a command exited once it has, once everything is dead if it was killed, and after what it wrote.
     pub(crate) fn say_if_over(&mut self, id: u32) {
-        let Some(command) = self.commands.get_mut(&id) else {
+        self.late_ends.remove(&id);
+        let Some(command) = self
+            .commands
+            .get_mut(&id)
+            .filter(|command| command.survivors().is_some())
+        else {
             return;
         };
-        let survivors = match &command.killing {
-            Killing::No if command.exit.is_some() && command.status.is_none() => 0,
-            Killing::Over(survivors) => *survivors,
-            Killing::No | Killing::Sweeping(_) | Killing::WithAll => return,
-        };
-        if command.exit_said {
-            return;
-        }
-        command.exit_said = true;
         if command.status.take().is_some() {
             let pid = command.pid;
             self.outbox.say(&FromGuest::Started { id, pid });
         }
+        if !self.read_rest(id) {
+            self.late_ends.insert(id);
+            return;
+        }
+        // Reading the rest may have found that it wrote too much.
+        let Some(command) = self.commands.get_mut(&id) else {
+            return;
+        };
+        let Some(survivors) = command.survivors() else {
+            return;
+        };
+        command.exit_said = true;
         let since = u64::try_from(command.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (code, took) = command.exit.unwrap_or((-1, since));
         let before = command.oom_kills_before;
@@ -222,6 +242,38 @@ impl Guest {
         command.peer = None;
     }
 
+    /// Reads what a command that is over has left in its streams. Returns whether that is all, or enough.
+    fn read_rest(&mut self, id: u32) -> bool {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            loop {
+                let enough = self
+                    .commands
+                    .get(&id)
+                    .is_none_or(|command| command.late_output >= LATE_OUTPUT);
+                if enough {
+                    return true;
+                }
+                if !self.outbox.has_room() {
+                    return false;
+                }
+                match self.read_output(id, stream) {
+                    Piece::Taken => {}
+                    Piece::Later | Piece::End => break,
+                }
+            }
+        }
+        true
+    }
+
+    /// Says the ends that there was no room for.
+    pub(crate) fn say_late_ends(&mut self) {
+        if self.outbox.has_room() {
+            for id in std::mem::take(&mut self.late_ends) {
+                self.say_if_over(id);
+            }
+        }
+    }
+
     fn say_if_silent(&mut self, id: u32) {
         if let Some(command) = self.commands.get_mut(&id)
             && command.is_silent()
@@ -232,13 +284,22 @@ impl Guest {
         }
     }
 
-    /// Closes what is open of a command.
+    /// Closes what is open of a command. One that is being killed is forgotten when that is over, or nobody would look for
+    /// what it has started any more.
     pub(crate) fn forget(&mut self, id: u32) {
+        if let Some(command) = self.commands.get_mut(&id)
+            && matches!(command.killing, Killing::Sweeping(_) | Killing::WithAll)
+        {
+            command.forgotten = true;
+            command.close();
+            return;
+        }
         if let Some(command) = self.commands.remove(&id)
             && command.exit.is_none()
         {
-            self.left_running.insert(command.pid);
+            self.left_running.insert(command.pid, command.marker);
         }
+        self.late_ends.remove(&id);
         self.outbox.say(&FromGuest::Forgotten { id });
     }
 
@@ -246,7 +307,7 @@ impl Guest {
     pub(crate) fn say_terminal(&mut self, id: u32) {
         if let Some(command) = self.commands.get(&id) {
             let foreground = || {
-                let (_, row) = self.processes.row(command.pid)?;
+                let (_, row) = self.processes.row(command.pid).ok()??;
                 u32::try_from(row.foreground).ok()
             };
             let state = command.terminal_state(foreground);
@@ -257,19 +318,29 @@ impl Guest {
     /// Answers what runs.
     pub(crate) fn say_processes(&mut self, id: u32) {
         let mut processes = Vec::new();
-        for (pid, row) in self.processes.table() {
-            if processes.len() >= MOST_NAMED {
+        let mut names = 0;
+        let mut table = self.processes.look().table;
+        // Where the helper is not process 1 the sandbox's own come before strangers.
+        let own = tree::below(&table, self.pid);
+        let own: Table = own
+            .into_iter()
+            .filter_map(|pid| table.remove_entry(&pid))
+            .collect();
+        for (pid, row) in own.into_iter().chain(table) {
+            let (uid, _) = self.processes.owner(pid).unwrap_or_default();
+            let marker = self.marker_of(pid).map(|marker| printable(&marker));
+            let name = printable(&row.name);
+            names += name.len() + marker.as_ref().map_or(0, String::len);
+            if processes.len() >= MOST_NAMED || names > MOST_NAMES {
                 break;
             }
-            let (uid, _) = self.processes.owner(pid).unwrap_or_default();
-            let marker = self.marker_of(pid);
             processes.push(Process {
                 pid,
                 parent: row.parent,
                 uid,
                 state: row.state,
-                marker: marker.map(|marker| printable(&marker)),
-                name: printable(&row.name),
+                marker,
+                name,
             });
         }
         self.outbox.say(&FromGuest::Processes { id, processes });
@@ -277,6 +348,12 @@ impl Guest {
 
     /// Returns the marker in a process's environment.
     pub(crate) fn marker_of(&self, pid: u32) -> Option<Vec<u8>> {
+        let environ = self.environ_of(pid)?;
+        super::process_table::variable(&environ, MARKER).map(<[u8]>::to_vec)
+    }
+
+    /// Returns a process's environment, if it can be read. It is empty while a program is being started.
+    pub(crate) fn environ_of(&self, pid: u32) -> Option<Vec<u8>> {
         let (uid, gid) = self.processes.owner(pid)?;
         let owner = harness_guest::Identity {
             uid,
@@ -284,8 +361,7 @@ impl Guest {
             groups: Vec::new(),
         };
         let read = || self.processes.read(&format!("{pid}/environ"));
-        let environ = self.own.acting_as(&owner, read).ok().flatten()?;
-        super::process_table::variable(&environ, MARKER).map(<[u8]>::to_vec)
+        self.own.acting_as(&owner, read).ok().flatten()
     }
 }
 
@@ -312,6 +388,8 @@ fn command_of(exec: Exec, spawned: Spawned, (born, started): (u64, Instant)) -> 
         oom_kills_before: None,
         exit: None,
         killing: Killing::No,
+        forgotten: false,
+        late_output: 0,
         ending: None,
         exit_said: false,
         output_end_said: false,

@@ -13,6 +13,7 @@ impl Guest {
                 if let Some(command) = self.commands.get_mut(&id) {
                     command.input.push(&bytes);
                 }
+                self.say_taken(id);
             }
             ToGuest::StdinEnd { id } => {
                 if let Some(command) = self.commands.get_mut(&id) {
@@ -44,6 +45,17 @@ impl Guest {
             ToGuest::NetCredit { conn, bytes } => self.net_credit(conn, bytes),
             ToGuest::NetEnd { conn } => self.net_end(conn),
             ToGuest::NetReset { conn } => self.reset(conn),
+        }
+    }
+
+    /// Tells the host how much more of a command's input it may send.
+    pub(crate) fn say_taken(&mut self, id: u32) {
+        let taken = self
+            .commands
+            .get_mut(&id)
+            .and_then(|command| command.input.taken());
+        if let Some(bytes) = taken {
+            self.outbox.say(&FromGuest::StdinTaken { id, bytes });
         }
     }
 

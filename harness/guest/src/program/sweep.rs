@@ -11,6 +11,8 @@ const FRESH_ROUNDS: u32 = 40;
 const FRESH_PATIENCE: Duration = Duration::from_secs(1);
 /// Rounds without a pause between them.
 const EAGER_ROUNDS: u32 = 4;
+/// How long a process without a readable environment may be one whose program is just being started.
+const STARTING: Duration = Duration::from_millis(100);
 /// The pause between later rounds.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -56,6 +58,11 @@ impl Sweep {
         self.next
     }
 
+    /// Returns whether processes whose environment can't be read are left for later rounds.
+    pub(crate) fn waits_for_starts(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < STARTING
+    }
+
     /// Something has died: looks again at once.
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.next = self.next.min(now);
@@ -74,7 +81,8 @@ impl Sweep {
         self.seen.clone_from(victims);
         let waited = now.saturating_duration_since(self.since);
         if waited >= PATIENCE * 2 || (waited >= PATIENCE && !fresh) {
-            return Then::GiveUp(u32::try_from(victims.len()).unwrap_or(u32::MAX));
+            // What could not be looked at may live.
+            return Then::GiveUp(u32::try_from(victims.len()).unwrap_or(u32::MAX).max(1));
         }
         self.next = now
             + if self.rounds <= EAGER_ROUNDS || fresh {
@@ -123,6 +131,17 @@ mod tests {
             sweep.round(now + PATIENCE, &[5, 6].into(), false),
             Then::GiveUp(2)
         );
+    }
+
+    /// What can't be looked at to the end is never taken for dead.
+    #[test]
+    fn what_stays_unclear_counts_as_alive() {
+        let now = Instant::now();
+        let mut sweep = Sweep::start(now);
+        let nobody = BTreeSet::new();
+        assert_eq!(sweep.round(now, &nobody, true), Then::Again);
+        assert_eq!(sweep.round(now + PATIENCE, &nobody, true), Then::GiveUp(1));
+        assert!(sweep.waits_for_starts(now) && !sweep.waits_for_starts(now + STARTING));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) enum Mark {
     Other,
     /// Nothing that is known.
     Unmarked,
+    /// It can't be read, or is empty, as while a program is being started.
+    Unknown,
 }
 
 /// What was found.
@@ -34,7 +36,8 @@ pub(crate) struct Found {
     pub(crate) victims: BTreeSet<u32>,
     /// Process groups that have no other living members: killing one is atomic against its forks.
     pub(crate) groups: BTreeSet<u32>,
-    /// Whether something could not be placed, since a parent ended while the table was read.
+    /// Whether something could not be placed, since a parent ended while the table was read, or a program was just being
+    /// started.
     pub(crate) unclear: bool,
 }
 
@@ -52,7 +55,8 @@ enum Side {
 ///
 /// Kinship decides first: what descends from the command is its, what descends from another command that goes on is
 /// not. The rest are orphans and their children. An orphan's marker counts, and without one its age: what was born
-/// since the command started is the command's. Marked as its own, anything is.
+/// since the command started is the command's. Marked as its own, anything is. The caller decides whose markers are
+/// believed, and how long one that can't be read is waited for.
 pub(crate) fn find(table: &Table, case: &Case<'_>, mut mark_of: impl FnMut(u32) -> Mark) -> Found {
     let mut sides = BTreeMap::new();
     let mut found = Found::default();
@@ -131,7 +135,8 @@ fn side_of(
 fn side_of_orphan(mark: Mark, young: bool) -> Side {
     match (mark, young) {
         (Mark::Own, _) | (Mark::Unmarked, true) => Side::Victim,
-        (Mark::Other, _) | (Mark::Unmarked, false) => Side::Spared,
+        (Mark::Other, _) | (Mark::Unmarked | Mark::Unknown, false) => Side::Spared,
+        (Mark::Unknown, true) => Side::Unclear,
     }
 }
 
@@ -161,6 +166,7 @@ mod tests {
                     group: *group,
                     born: *born,
                     state: *state,
+                    threads: 1,
                     foreground: -1,
                     name: Vec::new(),
                 };
@@ -175,6 +181,7 @@ mod tests {
         rows: Vec<(u32, u32, u32, u64, u8)>,
         own: Vec<u32>,
         other: Vec<u32>,
+        unknown: Vec<u32>,
         running: Vec<u32>,
     }
 
@@ -189,6 +196,7 @@ mod tests {
                 rows: all,
                 own: vec![],
                 other: vec![],
+                unknown: vec![],
                 running: vec![20],
             }
         }
@@ -206,6 +214,8 @@ mod tests {
                     Mark::Own
                 } else if self.other.contains(&pid) {
                     Mark::Other
+                } else if self.unknown.contains(&pid) {
+                    Mark::Unknown
                 } else {
                     Mark::Unmarked
                 }
@@ -259,6 +269,19 @@ mod tests {
     }
 
     #[test]
+    fn a_young_orphan_whose_marker_cannot_be_read_is_unclear() {
+        let mut world = World::of(&[
+            (30, 1, 30, 100, b'S'),
+            (40, 1, 40, 99, b'S'),
+            (11, 10, 10, 100, b'S'),
+        ]);
+        world.unknown = vec![11, 40];
+        assert_eq!(world.found(), (vec![10, 11, 30], vec![10, 30], false));
+        world.unknown = vec![30];
+        assert_eq!(world.found(), (vec![10, 11], vec![10], true));
+    }
+
+    #[test]
     fn a_group_with_a_strange_member_is_not_killed_as_a_whole() {
         let world = World::of(&[(11, 10, 20, 100, b'S'), (12, 10, 1, 100, b'S')]);
         assert_eq!(world.found(), (vec![10, 11, 12], vec![10], false));
@@ -289,6 +312,7 @@ mod tests {
             ],
             own: vec![70, 71],
             other: vec![],
+            unknown: vec![],
             running: vec![],
         };
         assert_eq!(world.found(), (vec![10, 11], vec![10, 11], false));

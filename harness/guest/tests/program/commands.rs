@@ -1,7 +1,7 @@
 //! Starting commands, their streams and their ends.
 
 use crate::driver::{Driver, Seen, exec, is_root, nobody, sh};
-use harness_guest::{Ending, FromGuest, PIECE, Problem, ProblemKind, ToGuest};
+use harness_guest::{Ending, FromGuest, PIECE, Problem, ProblemKind, ToGuest, WINDOW};
 use pretty_assertions::assert_eq;
 use std::io::Write;
 
@@ -102,11 +102,7 @@ fn input_goes_to_the_command() {
     let mut cat = exec(1, &["wc", "-c"]);
     cat.stdin = true;
     driver.say(&ToGuest::Exec(Box::new(cat)));
-    for _ in 0..100 {
-        let bytes = vec![7; PIECE];
-        driver.say(&ToGuest::Stdin { id: 1, bytes });
-    }
-    driver.say(&ToGuest::StdinEnd { id: 1 });
+    driver.feed(1, &vec![7; 100 * PIECE]);
     let expected = format!("{}\n", 100 * PIECE);
     assert_eq!(driver.seen(&[1]).remove(&1), Some(seen(&expected, "", 0)));
 }
@@ -117,17 +113,73 @@ fn a_command_that_does_not_read_its_input_stops_nobody() {
     let mut sleeper = sh(1, "sleep 1000");
     sleeper.stdin = true;
     driver.say(&ToGuest::Exec(Box::new(sleeper)));
-    for _ in 0..300 {
+    for _ in 0..WINDOW as usize / PIECE {
         let bytes = vec![7; PIECE];
         driver.say(&ToGuest::Stdin { id: 1, bytes });
     }
     assert_eq!(driver.run(exec(2, &["echo", "a"])), seen("a\n", "", 0));
+    // More than fits into the pipe is not asked for.
+    driver.say(&ToGuest::Ping { id: 3 });
+    let mut taken = 0;
+    loop {
+        match driver.next() {
+            FromGuest::StdinTaken { bytes, .. } => taken += bytes,
+            FromGuest::Pong { .. } => break,
+            _ => {}
+        }
+    }
+    assert!(taken < WINDOW, "{taken} bytes");
     driver.say(&ToGuest::Kill { id: 1 });
     let killed = Seen {
         ending: Some(Ending::Killed),
         ..Seen::default()
     };
     assert_eq!(driver.seen(&[1]).remove(&1), Some(killed));
+}
+
+/// Input for a command that has closed its own goes nowhere, and is taken: the host can end.
+#[test]
+fn input_that_nobody_reads_any_more_is_taken() {
+    let mut driver = Driver::start();
+    let mut deaf = sh(1, "exec <&-; sleep 1000");
+    deaf.stdin = true;
+    driver.say(&ToGuest::Exec(Box::new(deaf)));
+    driver.feed(1, &vec![7; 100 * PIECE]);
+    driver.say(&ToGuest::Kill { id: 1 });
+    driver.seen(&[1]);
+}
+
+/// What a command wrote is told before its end, as far as others do not write on.
+#[test]
+fn all_output_comes_before_the_end() {
+    let mut driver = Driver::start();
+    for id in 1..=20 {
+        driver.say(&ToGuest::Exec(Box::new(sh(
+            id,
+            "sleep 1000 & head -c 60000 /dev/zero; head -c 5000 /dev/zero >&2",
+        ))));
+        let mut count = 0;
+        loop {
+            match driver.next() {
+                FromGuest::Output { id: of, bytes, .. } if of == id => count += bytes.len(),
+                FromGuest::Exited { id: of, .. } if of == id => break,
+                _ => {}
+            }
+        }
+        assert_eq!(count, 65_000, "command {id}");
+        driver.say(&ToGuest::Kill { id });
+    }
+}
+
+#[test]
+fn an_endless_writer_does_not_hide_an_end() {
+    let mut driver = Driver::start();
+    driver.say(&ToGuest::Exec(Box::new(sh(1, "yes & exit 3"))));
+    let ending = driver.wait_for(|message| match message {
+        FromGuest::Exited { ending, .. } => Some(*ending),
+        _ => None,
+    });
+    assert_eq!(ending, Ending::Exited(3));
 }
 
 #[test]
@@ -196,15 +248,15 @@ fn output_ends_when_nothing_holds_it_any_more() {
         1,
         "(sleep 0.5; echo late) & echo early",
     ))));
-    let mut order = vec![];
-    while order.len() < 3 {
+    let mut text = String::new();
+    loop {
         match driver.next() {
-            FromGuest::Output { bytes, .. } => order.push(String::from_utf8(bytes).unwrap()),
-            FromGuest::OutputEnd { .. } => order.push("end".to_owned()),
+            FromGuest::Output { bytes, .. } => text += &String::from_utf8(bytes).unwrap(),
+            FromGuest::OutputEnd { .. } => break,
             _ => {}
         }
     }
-    assert_eq!(order, ["early\n", "late\n", "end"]);
+    assert_eq!(text, "early\nlate\n");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Starts the program and speaks with it.
 
 use harness_guest::{
-    Ending, Exec, FrameReader, FromGuest, Identity, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, Problem, Stream,
-    ToGuest, VERSION, encode,
+    Ending, Exec, FrameReader, FromGuest, Identity, LONGEST_FROM_GUEST, LONGEST_TO_GUEST, PIECE, Problem,
+    Stream, ToGuest, VERSION, WINDOW, encode,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
@@ -118,15 +118,48 @@ impl Driver {
     /// Waits until a command has written a text to its output.
     pub(crate) fn wrote(&mut self, wanted: u32, text: &str) -> String {
         let mut all = String::new();
-        while !all.contains(text) {
+        loop {
             all += &self.wait_for(|message| match message {
                 FromGuest::Output { id, bytes, .. } if *id == wanted => {
                     Some(String::from_utf8_lossy(bytes).into_owned())
                 }
                 _ => None,
             });
+            if all.contains(text) {
+                return all;
+            }
         }
-        all
+    }
+
+    /// Waits until a command has written so many lines that are numbers, whatever pieces they come in.
+    pub(crate) fn wrote_numbers(&mut self, wanted: u32, count: usize) -> Vec<String> {
+        let mut all = String::new();
+        loop {
+            let whole = all.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let numbers = whole.lines().filter(|line| line.parse::<u32>().is_ok());
+            let numbers: Vec<String> = numbers.map(str::to_owned).collect();
+            if numbers.len() >= count {
+                return numbers;
+            }
+            all += &self.wrote(wanted, "");
+        }
+    }
+
+    /// Sends input to a command as fast as it is taken.
+    pub(crate) fn feed(&mut self, wanted: u32, bytes: &[u8]) {
+        let mut room = WINDOW as usize;
+        for piece in bytes.chunks(PIECE) {
+            while room < piece.len() {
+                room += self.wait_for(|message| match message {
+                    FromGuest::StdinTaken { id, bytes } if *id == wanted => usize::try_from(*bytes).ok(),
+                    _ => None,
+                });
+            }
+            room -= piece.len();
+            let bytes = piece.to_vec();
+            self.say(&ToGuest::Stdin { id: wanted, bytes });
+        }
+        self.say(&ToGuest::StdinEnd { id: wanted });
     }
 
     /// Waits until a request has an answer.

@@ -1,8 +1,9 @@
 //! Killing commands with what they started, and everything.
 
 use crate::driver::{Driver, Seen, exec, is_root, nobody, sh};
-use harness_guest::{Ending, FromGuest, ToGuest};
+use harness_guest::{Ending, FromGuest, LONGEST_TO_GUEST, ProblemKind, ToGuest, encode};
 use pretty_assertions::assert_eq;
+use std::io::Write;
 use std::time::Duration;
 
 /// Children that try to get away; each writes its process number. The last clears its environment too.
@@ -13,13 +14,22 @@ const FUGITIVES: &str = "
     (setsid sh -c 'echo $$; exec sleep 1001' &) &
     (env -i setsid sh -c 'echo $$; exec sleep 1001 >/dev/null 2>&1' &) &
     (env -i sh -c '(setsid sh -c \"echo \\$\\$; exec sleep 1001\" &)' &)
-    sleep 0.3; echo all; wait; sleep 1001";
+    wait; sleep 1001";
 
 fn lives(pid: &str) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
     !stat.rsplit(") ").next().unwrap().starts_with('Z')
+}
+
+/// Waits until a process runs `sleep`: what was just forked still is its parent's program.
+fn sleeps(pid: &str) -> bool {
+    (0..2000).any(|_| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        std::thread::sleep(Duration::from_millis(5));
+        name == "sleep\n"
+    })
 }
 
 fn pids(text: &str) -> Vec<String> {
@@ -50,9 +60,8 @@ fn a_command_dies_with_all_that_it_started() {
             fugitives.user = nobody();
         }
         driver.say(&ToGuest::Exec(Box::new(fugitives)));
-        let mine = pids(&driver.wrote(1, "all\n"));
-        assert_eq!(mine.len(), 6);
-        assert!(mine.iter().all(|pid| lives(pid)));
+        let mine = driver.wrote_numbers(1, 6);
+        assert!(mine.iter().all(|pid| sleeps(pid)));
         driver.say(&ToGuest::Kill { id: 1 });
         let seen = driver.seen(&[1]).remove(&1).unwrap();
         assert_eq!((seen.ending, seen.survivors), killed_as(Ending::Killed));
@@ -73,6 +82,7 @@ fn what_an_earlier_command_left_is_spared() {
     let own = pids(&driver.wrote(2, "\n"));
     let seen = driver.run(sh(3, "sh -c 'setsid sleep 1003 >/dev/null 2>&1 & echo $!'"));
     let marked = pids(&seen.stdout);
+    assert!(sleeps(&marked[0]));
     driver.say(&ToGuest::Kill { id: 2 });
     driver.seen(&[2]);
     assert_eq!((own.len(), marked.len()), (1, 1));
@@ -85,7 +95,7 @@ fn a_kill_after_the_end_finds_what_was_left() {
     let mut driver = Driver::start();
     let seen = driver.run(sh(1, "setsid sleep 1004 >/dev/null 2>&1 & echo $!"));
     let left = pids(&seen.stdout);
-    assert!(lives(&left[0]));
+    assert!(sleeps(&left[0]));
     driver.say(&ToGuest::Kill { id: 1 });
     driver.say(&ToGuest::Ping { id: 2 });
     driver.wait_for(|message| (*message == FromGuest::Pong { id: 2 }).then_some(()));
@@ -95,6 +105,88 @@ fn a_kill_after_the_end_finds_what_was_left() {
         !lives(&left[0])
     });
     assert!(dead);
+}
+
+/// Anybody can write the marker of a command that is over, but it saves nothing that was started since.
+#[test]
+fn the_marker_of_an_earlier_command_saves_nobody() {
+    let mut driver = Driver::start();
+    let first = exec(1, &["true"]);
+    let marker = first.marker.clone();
+    driver.run(first);
+    // Ends and births are known to a hundredth of a second.
+    std::thread::sleep(Duration::from_millis(50));
+    let script = format!("(HARNESS_EXEC={marker} setsid sh -c 'echo $$; exec sleep 1010' &); sleep 1010");
+    driver.say(&ToGuest::Exec(Box::new(sh(2, &script))));
+    let forged = driver.wrote_numbers(2, 1);
+    assert!(sleeps(&forged[0]));
+    driver.say(&ToGuest::Kill { id: 2 });
+    let seen = driver.seen(&[2]).remove(&2).unwrap();
+    assert_eq!((seen.ending, seen.survivors), killed_as(Ending::Killed));
+    assert!(!lives(&forged[0]));
+}
+
+/// What an earlier command left running may start more, although its own process is gone.
+#[test]
+fn the_children_of_what_was_left_are_spared() {
+    let mut driver = Driver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go").display().to_string();
+    let server = format!(
+        "setsid sh -c 'while ! test -e {go}; do sleep 0.01; done; (sleep 1011 & echo $! >{go}.pid); sleep 1011' >/dev/null 2>&1 &"
+    );
+    driver.run(sh(1, &server));
+    std::thread::sleep(Duration::from_millis(50));
+    driver.say(&ToGuest::Exec(Box::new(sh(2, "sleep 1011"))));
+    driver.started(2);
+    std::thread::sleep(Duration::from_millis(50));
+    std::fs::write(&go, "").unwrap();
+    let written = || std::fs::read_to_string(format!("{go}.pid")).unwrap_or_default();
+    while !written().ends_with('\n') {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let child = pids(&written()).remove(0);
+    assert!(sleeps(&child));
+    driver.say(&ToGuest::Kill { id: 2 });
+    driver.seen(&[2]);
+    assert!(lives(&child));
+}
+
+/// The host says both at once when it gives a command up; the sweep must still go to its end.
+#[test]
+fn a_command_that_is_killed_and_forgotten_at_once_dies_with_all_that_it_started() {
+    let mut driver = Driver::start();
+    driver.say(&ToGuest::Exec(Box::new(sh(1, FUGITIVES))));
+    let mine = driver.wrote_numbers(1, 6);
+    let mut both = Vec::new();
+    for message in [ToGuest::Kill { id: 1 }, ToGuest::Forget { id: 1 }] {
+        encode(&message, LONGEST_TO_GUEST, &mut both).unwrap();
+    }
+    driver.stdin.write_all(&both).unwrap();
+    driver.wait_for(|message| (*message == FromGuest::Forgotten { id: 1 }).then_some(()));
+    let left: Vec<&String> = mine.iter().filter(|pid| lives(pid)).collect();
+    assert_eq!(left, Vec::<&String>::new());
+}
+
+/// A process of the helper's user can take its descriptors away. What it can't see any more must not count as dead.
+#[test]
+fn a_helper_that_sees_nothing_does_not_say_that_all_are_dead() {
+    let mut driver = Driver::start();
+    driver.say(&ToGuest::Exec(Box::new(sh(1, "sleep 1012"))));
+    let pid = driver.started(1);
+    let helper = driver.child.lock().unwrap().id();
+    let helper = rustix::process::Pid::from_raw(i32::try_from(helper).unwrap());
+    let none = rustix::process::Rlimit {
+        current: Some(3),
+        maximum: Some(3),
+    };
+    rustix::process::prlimit(helper, rustix::process::Resource::Nofile, none).unwrap();
+    driver.say(&ToGuest::KillAll { id: 2 });
+    let problem = driver.answer(2).unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::Survivors, "{}", problem.text);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    driver.listens = false;
 }
 
 #[test]

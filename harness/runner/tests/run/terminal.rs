@@ -26,7 +26,7 @@ const TOOLS: &str = "sandbox: {image: img, network: none}\ntools: [shell, submit
 enum Does {
     Writes(Duration, Vec<u8>),
     Is(TerminalState),
-    Ends(Duration, i32),
+    Ends(Duration, ExecEnding),
     Fails(SandboxError),
 }
 
@@ -62,7 +62,7 @@ struct Now {
     queue: VecDeque<(Instant, Does)>,
     state: TerminalState,
     failed: Option<SandboxError>,
-    ended: Option<i32>,
+    ended: Option<ExecEnding>,
 }
 
 impl Fake {
@@ -86,7 +86,7 @@ impl Fake {
             match now.queue.pop_front().unwrap().1 {
                 Does::Writes(_, written) => bytes.extend(self.with_prompts(written)),
                 Does::Is(state) => now.state = state,
-                Does::Ends(_, code) => now.ended = Some(code),
+                Does::Ends(_, ending) => now.ended = Some(ending),
                 Does::Fails(error) => now.failed = Some(error),
             }
         }
@@ -258,7 +258,10 @@ fn shell(typed: &str) -> Vec<Does> {
         "ask\r" => vec![writes("ask\r\nName: "), is(false, true)],
         "me\r" => vec![writes("me\r\nhello me\r\n{PROMPT 0}")],
         "\x03" => vec![writes("^C\r\n{PROMPT 130}")],
-        "exit 3\r" => vec![writes("exit 3\r\nexit\r\n"), Does::Ends(Duration::ZERO, 3)],
+        "exit 3\r" => vec![
+            writes("exit 3\r\nexit\r\n"),
+            Does::Ends(Duration::ZERO, ExecEnding::Exited { code: 3 }),
+        ],
         "own\r" => vec![writes("own\r\n% "), is(true, false)],
         _ => Vec::new(),
     }

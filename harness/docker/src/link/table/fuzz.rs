@@ -12,7 +12,7 @@ type Said = (u8, u8, bool, Vec<u8>);
 
 fn message((kind, id, flag, bytes): &Said) -> FromGuest {
     let (id, flag, bytes) = (u32::from(id % 8), *flag, bytes.clone());
-    match kind % 14 {
+    match kind % 15 {
         0 => FromGuest::Started { id, pid: 7 },
         1 => FromGuest::Output {
             id,
@@ -54,6 +54,10 @@ fn message((kind, id, flag, bytes): &Said) -> FromGuest {
                 idle: None,
                 by_lines: None,
             },
+        },
+        13 => FromGuest::StdinTaken {
+            id,
+            bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
         },
         _ => FromGuest::Hello { version: 1 },
     }

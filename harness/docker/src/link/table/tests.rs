@@ -90,6 +90,10 @@ fn what_makes_no_sense_is_wrong() {
         ),
         (vec![FromGuest::Hello { version: 1 }], "a second greeting"),
         (
+            vec![started(), FromGuest::StdinTaken { id: 1, bytes: 1 }],
+            "more input was taken than was sent",
+        ),
+        (
             vec![FromGuest::Dialled { conn: 1 }],
             "a connection where there is none",
         ),
@@ -116,6 +120,18 @@ fn a_liar_cannot_send_more_than_was_allowed() {
     let bytes = b"four".to_vec();
     let wrong = table.take(FromGuest::FileData { id: 2, bytes }).unwrap_err();
     assert_eq!(wrong, "more of a file than was asked for");
+}
+
+#[test]
+fn no_more_input_is_under_way_than_the_helper_has_room_for() {
+    let mut table = table();
+    table.take(started()).unwrap();
+    let state = table.command(1).unwrap();
+    assert_eq!(state.input_room(), WINDOW as usize);
+    state.input_sent(WINDOW as usize);
+    assert_eq!(state.input_room(), 0);
+    table.take(FromGuest::StdinTaken { id: 1, bytes: 7 }).unwrap();
+    assert_eq!(table.command(1).unwrap().input_room(), 7);
 }
 
 /// Requests of every kind, under the numbers 1 to 6, and what their answers go to.

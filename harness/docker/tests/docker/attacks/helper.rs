@@ -72,7 +72,7 @@ async fn frames_are_whole(sandbox: &Arc<dyn Sandbox>) {
 const TRACING: &str = r#"
 for name, number, args in [
     ("ptrace attach", 101, (16, 1, 0, 0)), ("ptrace seize", 101, (0x4206, 1, 0, 0)),
-    ("kcmp", 312, (1, os.getpid(), 0, 0, 0)), ("migrate_pages", 256, (1, 0, 0, 0)),
+    ("prlimit", 302, (1, 7, 0, ctypes.addressof(ctypes.create_string_buffer(16)))), ("kcmp", 312, (1, os.getpid(), 0, 0, 0)), ("migrate_pages", 256, (1, 0, 0, 0)),
 ]:
     syscall(name, number, *args)
 buffer = ctypes.create_string_buffer(8)
@@ -106,6 +106,8 @@ const HARMLESS: [&str; 3] = [
     "write /proc/1/clear_refs",
     "write /proc/1/coredump_filter",
 ];
+/// Same user, same right over limits. What the helper can't see any more it never calls dead, and root agents are noted.
+const BLINDING: &str = "prlimit";
 /// gVisor (as of 2022) guards less of what it tells about other users' processes. Nothing of that is secret.
 const TOLD_BY_GVISOR: [&str; 3] = ["read /proc/1/environ", "read /proc/1/maps", "read /proc/1/auxv"];
 
@@ -126,7 +128,9 @@ async fn trace_as(runtime: Runtime, user: &'static str) {
             }
         };
         let exempt = |name: &str| {
-            HARMLESS.contains(&name) || (runtime == Runtime::Runsc && TOLD_BY_GVISOR.contains(&name))
+            HARMLESS.contains(&name)
+                || (user == "root" && name == BLINDING)
+                || (runtime == Runtime::Runsc && TOLD_BY_GVISOR.contains(&name))
         };
         let allowed = done
             .iter()
