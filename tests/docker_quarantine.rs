@@ -80,6 +80,18 @@ fn stays_until_asked_for(daemon: &Daemon, context: &Context, name: &str) {
         context.end(child).expect(130);
         assert_eq!(states(), as_it_was, "{told:?}");
     }
+    let elsewhere = context.run("gc --results elsewhere --quarantined").expect(0);
+    let told = format!("sandbox {name} of {run}");
+    let line = elsewhere
+        .stderr
+        .lines()
+        .find(|line| line.starts_with(&told))
+        .unwrap();
+    assert!(
+        line.ends_with("its results are not here; --all --quarantined removes it"),
+        "{line}"
+    );
+    assert_eq!(states(), as_it_was);
     let dry = context.run("gc --quarantined --dry-run").expect(0);
     assert!(dry.stdout.contains(name), "{}", dry.text);
     assert_eq!(states(), as_it_was);

@@ -264,14 +264,14 @@ fn output_that_is_no_text_is_shown_as_text() {
 #[test]
 fn a_command_that_ignores_signals_is_ended() {
     let Some((shown, endings)) = commands(
-        &answered("tool_time: 1s"),
+        &answered("tool_time: 3s"),
         "trap '' TERM INT HUP; echo begun; while :; do sleep 1; done",
     ) else {
         return;
     };
     insta::assert_debug_snapshot!(shown, @r#"
     [
-        "begun\n[stopped after 1s, the longest time of a call]",
+        "begun\n[stopped after 3s, the longest time of a call]",
         "still here\n",
     ]
     "#);

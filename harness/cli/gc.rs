@@ -106,6 +106,11 @@ async fn take_kept(provider: &DockerProvider, args: &GcArgs, runs: &[RunId]) -> 
                 };
                 crate::warn(&described(&kept, flag));
             }
+            (false, _) if kept.reason == KeepReason::Quarantine => {
+                let flag = ", and its results are not here; --all --quarantined removes it";
+                crate::warn(&described(&kept, flag));
+            }
+            // Somebody else's, which expires.
             (false, _) => {}
         }
     }

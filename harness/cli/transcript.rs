@@ -266,7 +266,19 @@ fn fact_words(fact: &SandboxFact) -> String {
         SandboxFact::ServiceEnded { service, code, .. } => {
             format!("service {service} ended with code {code}")
         }
-        SandboxFact::Dropped { count } => format!("{count} more reports of the sandbox were not kept"),
+        SandboxFact::EgressOpened(attempt) => {
+            format!(
+                "egress opened: {} {}:{}",
+                attempt.method, attempt.host, attempt.port
+            )
+        }
+        SandboxFact::ServiceBroken { service, detail } => {
+            format!("the helper of service {service} is lost: {detail}")
+        }
+        SandboxFact::Dropped { count, egress } => format!(
+            "{count} more reports of the sandbox were not kept, {} of them of blocked egress",
+            egress.blocked
+        ),
     }
 }
 

@@ -9,6 +9,7 @@
 mod address;
 mod endpoint;
 mod list;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -16,10 +17,11 @@ use std::time::Duration;
 
 pub use endpoint::{Endpoint, EndpointProblem, Host};
 pub use list::{AllowList, Pattern, PatternError, Target};
+pub use room::EgressRoom;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::seconds;
+use crate::units::{Timestamp, seconds};
 
 /// One attempt of something in a sandbox to reach the outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct EgressAttempt {
     pub sent: u64,
     /// Bytes that came in.
     pub received: u64,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
     /// How long it lasted.
     #[serde(with = "seconds")]
     pub took: Duration,
@@ -89,6 +94,12 @@ impl EgressCounts {
         } else {
             self.allowed += 1;
         }
+    }
+
+    /// Counts what was counted elsewhere.
+    pub fn add(&mut self, other: Self) {
+        self.allowed = self.allowed.saturating_add(other.allowed);
+        self.blocked = self.blocked.saturating_add(other.blocked);
     }
 
     /// Returns whether there was none.

@@ -18,9 +18,11 @@ use crate::task::FileData;
 use crate::text::Captured;
 use crate::units::{Bytes, Moment, Timestamp, seconds};
 
+mod fact_room;
 mod facts;
 mod terminal;
 
+pub use fact_room::{FactBounds, FactRoom};
 pub use facts::{CollectRequest, Collected, CollectedFile, KeepReason, KeptSandbox, SandboxFact};
 pub use terminal::{Terminal, TerminalOutput, TerminalRequest, TerminalState, WindowSize};
 
@@ -174,6 +176,9 @@ pub trait Sandbox: Send + Sync {
 
     /// Reads the regular files that match patterns, as far as the task's user may read them. Links are not followed.
     fn collect<'a>(&'a self, request: &'a CollectRequest) -> Later<'a, Result<Collected, SandboxError>>;
+
+    /// Checks that nothing has happened to the sandbox and its services while nobody used them.
+    fn check(&self) -> Later<'_, Result<(), SandboxError>>;
 
     /// Makes sure that all that the sandbox has said by now was looked at. The only error is a containment event; a
     /// sandbox that is gone or silent has shown none.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::try_join_all;
 use harness_core::ids::{AttemptId, RunId, TrialId};
 use harness_core::ports::{
-    ExecEnding, ExecRequest, ExecResult, ExecUser, PutFile, Sandbox, SandboxLabels, SandboxProvider,
-    SandboxRequest, SweepScope,
+    CollectRequest, ExecEnding, ExecRequest, ExecResult, ExecUser, PutFile, Sandbox, SandboxLabels,
+    SandboxProvider, SandboxRequest, SweepScope,
 };
 use harness_core::sandbox::{ImageSource, NetworkPolicy, Resources, Runtime, SandboxSpec};
 use harness_core::task::FileData;
@@ -31,6 +31,9 @@ const USAGE: &str = "bench_sandbox [--quick] [--without-helper]";
 const AT_ONCE: usize = 8;
 const FILE_BYTES: usize = 10_000_000;
 const FILE: &str = "/home/agent/file";
+/// Input of a command that reads none of it, and files of one folder.
+const UNREAD_BYTES: usize = 16_000_000;
+const CROWD: usize = 50_000;
 /// The smallest command that a tool can run.
 const NOTHING: &str = "true";
 
@@ -121,6 +124,7 @@ impl Ground {
         plain.stop().await?;
         files(counts, sandbox.as_ref()).await?;
         if self.helped {
+            burden(sandbox.as_ref()).await?;
             print("helper_rss_mb", &[helper_memory(sandbox.as_ref()).await?]);
         }
         sandbox.stop().await?;
@@ -253,6 +257,28 @@ async fn files(counts: Counts, sandbox: &dyn Sandbox) -> Outcome<()> {
     print("copy_inside_ms", &copy);
     print("read_inside_ms", &read);
     Ok(())
+}
+
+/// What takes the most memory of the helper: input that nobody reads, and the listing of a crowded folder.
+async fn burden(sandbox: &dyn Sandbox) -> Outcome<()> {
+    let unread = ExecRequest {
+        stdin: Some(Arc::from(noise(UNREAD_BYTES))),
+        ..ExecRequest::shell("sleep 2", Duration::from_mins(1))
+    };
+    succeeded(sandbox.exec(&unread).await?)?;
+    let crowd = format!("mkdir crowd && cd crowd && seq 1 {CROWD} | xargs touch");
+    shell(sandbox, &crowd).await?;
+    let request = CollectRequest {
+        patterns: vec!["/home/agent/crowd/*".to_owned()],
+        per_file: Bytes(1),
+        total: Bytes(1),
+        files: 1,
+    };
+    let found = sandbox.collect(&request).await?;
+    match found.files.len() {
+        1 => Ok(()),
+        count => Err(format!("of a crowded folder {count} files were taken, not one").into()),
+    }
 }
 
 async fn put(sandbox: &dyn Sandbox, files: &[PutFile]) -> Outcome<()> {

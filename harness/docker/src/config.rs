@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, ResourcesUlimits};
 use harness_core::ports::SandboxLabels;
-use harness_core::sandbox::{NetworkPolicy, Resources, Runtime, SandboxSpec};
+use harness_core::sandbox::{NetworkPolicy, Resources, SandboxSpec};
 
 use crate::helper::{self, HelperProgram};
 use crate::scripts;
@@ -84,6 +84,8 @@ pub(crate) struct ContainerPlan<'a> {
     pub(crate) labels: HashMap<String, String>,
     /// What runs first.
     pub(crate) first: First<'a>,
+    /// The id of the daemon's network that it is on, if it is on any.
+    pub(crate) network: Option<&'a str>,
     /// What the daemon can do about the disk.
     pub(crate) quota: DiskQuota,
     /// How many processors it gets: no more than there are.
@@ -127,7 +129,7 @@ pub(crate) fn container(plan: ContainerPlan<'_>) -> ContainerCreateBody {
         hostname: Some(HOST_NAME.to_owned()),
         // Besides loopback there is nothing; the daemon then neither tells the host's name servers nor spends
         // a third of the starting time on a network of nothing. Services and the allow-list go over the helper.
-        network_disabled: Some(!is_open(plan.spec)),
+        network_disabled: Some(plan.network.is_none()),
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
             ..HealthConfig::default()
@@ -152,7 +154,7 @@ fn host_config(plan: &ContainerPlan<'_>) -> HostConfig {
     } = &plan.spec.resources;
     let memory = as_i64(memory.0);
     HostConfig {
-        network_mode: Some(if is_open(plan.spec) { OPEN_NETWORK } else { "none" }.to_owned()),
+        network_mode: Some(plan.network.unwrap_or("none").to_owned()),
         ipc_mode: Some("private".to_owned()),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
@@ -172,10 +174,7 @@ fn host_config(plan: &ContainerPlan<'_>) -> HostConfig {
             ulimit("fsize", as_i64(disk.0)),
         ]),
         storage_opt: storage_opt(plan.quota, disk.0),
-        runtime: match plan.spec.runtime {
-            Runtime::Runc => None,
-            Runtime::Crun | Runtime::Runsc => Some(plan.spec.runtime.name().to_owned()),
-        },
+        runtime: Some(plan.spec.runtime.name().to_owned()),
         log_config: Some(HostConfigLogConfig {
             typ: Some("none".to_owned()),
             config: None,
@@ -222,7 +221,7 @@ fn nano_cpus(cpus: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use harness_core::sandbox::ImageSource;
+    use harness_core::sandbox::{ImageSource, Runtime};
     use harness_core::units::Bytes;
     use pretty_assertions::assert_eq;
     use std::collections::BTreeMap;
@@ -248,7 +247,11 @@ mod tests {
     }
 
     fn hardened(root: RootPowers, quota: DiskQuota) -> HostConfig {
-        let spec = spec();
+        hardened_on(Runtime::Crun, root, quota)
+    }
+
+    fn hardened_on(runtime: Runtime, root: RootPowers, quota: DiskQuota) -> HostConfig {
+        let spec = SandboxSpec { runtime, ..spec() };
         let plan = ContainerPlan {
             spec: &spec,
             image: "sha256:0",
@@ -257,6 +260,7 @@ mod tests {
             quota,
             cpus: 1.5,
             first: First::Keeper,
+            network: None,
         };
         container(plan).host_config.unwrap()
     }
@@ -295,5 +299,13 @@ mod tests {
             ..expected
         };
         assert_eq!(hardened(RootPowers::None, DiskQuota::Unsupported), of_root);
+        for runtime in [Runtime::Runc, Runtime::Runsc] {
+            let named = HostConfig {
+                runtime: Some(runtime.name().to_owned()),
+                ..of_root.clone()
+            };
+            let found = hardened_on(runtime, RootPowers::None, DiskQuota::Unsupported);
+            assert_eq!(found, named, "never the daemon's default, which may be another");
+        }
     }
 }

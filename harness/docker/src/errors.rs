@@ -147,6 +147,15 @@ fn from_text(message: &str, about: About<'_>) -> Option<SandboxError> {
     None
 }
 
+/// Returns why a container can't run its first program, if that is what the daemon says: the program does not fit, or
+/// what it is in can't be mounted.
+pub(crate) fn cannot_run(message: &str, program: &str) -> Option<String> {
+    let lower = message.to_ascii_lowercase();
+    let folder = program.rsplit_once('/').map_or(program, |(folder, _)| folder);
+    let named = lower.contains(program) || (lower.contains("mount") && lower.contains(folder));
+    (named || lower.contains("exec format error")).then(|| one_line(message))
+}
+
 /// Says whether the runtime could not run a program for lack of `/bin/sh`.
 pub(crate) fn is_missing_shell(message: &str) -> bool {
     let lower = message.to_ascii_lowercase();
@@ -200,6 +209,26 @@ mod tests {
     fn check(failure: &Failure, about: About<'_>, expected: &str) {
         let found = meaning(failure, "make a sandbox", about, "/run/d.sock");
         assert_eq!(format!("{}: {found}", found.name()), expected, "{failure:?}");
+    }
+
+    #[test]
+    fn only_what_is_certain_says_that_a_program_cannot_run() {
+        let cases = [
+            ("exec /.harness/guest: no such file or directory", true),
+            (
+                "standard_init_linux.go:228: exec user process caused: exec format error",
+                true,
+            ),
+            (
+                "error mounting \"/var/lib/x\" to rootfs at \"/.harness\": read-only file system",
+                true,
+            ),
+            ("cannot start: out of memory", false),
+            ("error mounting \"/x\" to rootfs at \"/data\": no space", false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(cannot_run(text, "/.harness/guest").is_some(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 use harness_core::ports::{ImageOrigin, PreparedImage, SandboxError};
-use harness_core::sandbox::{ImageSource, Runtime, SandboxSpec};
+use harness_core::sandbox::{ImageSource, SandboxSpec};
 use harness_core::task::FileData;
 
 use crate::base::{self, BASE_IMAGES, BaseImage};
@@ -75,7 +75,7 @@ impl DockerProvider {
         files: &BTreeMap<String, Arc<FileData>>,
     ) -> Result<PreparedImage, SandboxError> {
         let runtime = spec.runtime.name();
-        if spec.runtime != Runtime::Runc && !self.shared.runtimes.iter().any(|known| known == runtime) {
+        if !self.shared.runtimes.iter().any(|known| known == runtime) {
             return Err(SandboxError::RuntimeUnknown {
                 runtime: runtime.to_owned(),
             });

@@ -5,6 +5,7 @@
 
 mod base;
 mod build;
+mod clock;
 mod collect;
 mod config;
 mod daemon_terminal;

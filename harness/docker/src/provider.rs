@@ -6,20 +6,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use bollard::errors::Error;
-use bollard::query_parameters::CreateContainerOptions;
+use bollard::models::ImageConfig;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use harness_core::ports::{
     Later, PreparedImage, Sandbox, SandboxError, SandboxProvider, SandboxRequest, SweepScope, Swept,
 };
 use harness_core::sandbox::{NetworkPolicy, Runtime, SandboxSpec};
 use harness_core::task::FileData;
-use harness_core::units::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
+use crate::clock::now;
 use crate::config::{self, ContainerPlan, DiskQuota, First, RootPowers};
 use crate::disk::Disk;
 use crate::errors::{self, About, Failure, meaning};
@@ -27,9 +27,9 @@ use crate::events::{self, Ear, Switchboard};
 use crate::facts::{FactsKey, ImageFacts};
 use crate::files::{self, Target, Workdir};
 use crate::helper::{self, HelperProgram};
-use crate::link::{Attached, Broken, Link};
+use crate::link::{Attached, Link, NoGreeting};
 use crate::pace::{Lifecycle, Pace};
-use crate::removal::Removals;
+use crate::removal::{Removals, Unclaimed};
 use crate::sandbox::DockerSandbox;
 use crate::scripts;
 use crate::settings::DockerSettings;
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     /// Images in which the helper does not run, and why.
     helper_refused: Mutex<HashMap<String, String>>,
     pub(crate) removals: Removals,
+    /// What images say about how they are run, by their ids.
+    pub(crate) image_configs: Mutex<HashMap<String, ImageConfig>>,
     /// Containers in quarantine, which no sweep of this process takes even if they could not be marked.
     pub(crate) spared: Mutex<BTreeSet<String>>,
 }
@@ -109,24 +111,44 @@ impl DockerProvider {
                 helper_provided: OnceCell::new(),
                 helper_refused: Mutex::default(),
                 removals,
+                image_configs: Mutex::default(),
                 spared: Mutex::default(),
             }),
         })
     }
 
     async fn start_sandbox(&self, request: &SandboxRequest) -> Result<Box<dyn Sandbox>, SandboxError> {
-        if config::is_open(&request.spec) {
-            self.shared.provide_open_network().await?;
+        if !config::is_open(&request.spec) {
+            return self.start_whole(request, None).await;
         }
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let network = self.shared.provide_open_network().await?;
+            let started = self.start_whole(request, Some(&network)).await;
+            // Another process may have taken an unused network away before the sandbox was on it.
+            if started.is_ok() || tries == 0 || !self.shared.is_gone(&network).await {
+                return started;
+            }
+        }
+    }
+
+    /// Starts a sandbox with all that it has. An open one is on a network of the daemon's, given by its id.
+    async fn start_whole(
+        &self,
+        request: &SandboxRequest,
+        network: Option<&str>,
+    ) -> Result<Box<dyn Sandbox>, SandboxError> {
         let listed = matches!(request.spec.network, NetworkPolicy::Allow(_));
         if listed || !request.spec.services.is_empty() {
-            return Ok(Box::new(self.start_attached(request).await?));
+            return Ok(Box::new(self.start_attached(request, network).await?));
         }
         let container = Wanted {
             request,
             part: Part::Sandbox,
             hosts: scripts::HOSTS,
             root: None,
+            network,
         };
         Ok(Box::new(self.start_one(container).await?))
     }
@@ -167,9 +189,9 @@ impl DockerProvider {
         let permit = shared.pace.admit().await?;
         let begun = self.create_and_greet(wanted, facts, first).await;
         permit.done(Lifecycle::Start, &about_the_daemon(&begun));
-        let (id, ear, link) = begun?;
+        let (made, ear, link) = begun?;
         let link = Arc::new(link);
-        let mut sandbox = self.sandbox(request, facts.clone(), id, ear);
+        let mut sandbox = self.sandbox(request, facts.clone(), made.claim(), ear);
         sandbox.link = Some(link);
         if let Some(link) = &sandbox.link
             && let Err(error) = sandbox.write_helped(link, &request.files).await
@@ -184,15 +206,19 @@ impl DockerProvider {
         wanted: &Wanted<'_>,
         facts: &ImageFacts,
         first: First<'_>,
-    ) -> Result<(String, Ear, Link), Refused> {
+    ) -> Result<(Unclaimed, Ear, Link), Refused> {
         let shared = &self.shared;
-        let id = self.create(wanted, facts, first).await?;
-        let ear = shared.switchboard.listen(&id);
-        match self.greet(&id, facts, wanted.request).await {
-            Ok(link) => Ok((id, ear, link)),
-            Err(Refused::Sandbox(error)) => Err(shared.end_container_after(&id, error).await.into()),
-            Err(refused @ Refused::Helper(_)) => {
-                shared.remove_container(&id).await?;
+        let made = self.create(wanted, facts, first).await?;
+        let ear = shared.switchboard.listen(made.id());
+        match self.greet(made.id(), facts, wanted.request).await {
+            Ok(link) => Ok((made, ear, link)),
+            Err(Refused::Sandbox(error)) if error.is_breach() => {
+                // What is evidence is not to be removed, whatever becomes of this start.
+                let id = made.claim();
+                Err(shared.end_container_after(&id, error).await.into())
+            }
+            Err(refused) => {
+                made.remove().await?;
                 Err(refused)
             }
         }
@@ -211,16 +237,18 @@ impl DockerProvider {
         let attached =
             attached.map_err(|error| shared.error(&error, "attach to a sandbox", About::Container))?;
         if let Err(error) = shared.docker.start_container(id, None).await {
-            let text = error.to_string();
-            if text.contains(helper::PROGRAM) || text.contains("exec format error") {
-                return Err(Refused::Helper(errors::one_line(&text)));
+            if let Some(why) = errors::cannot_run(&error.to_string(), helper::PROGRAM) {
+                return Err(Refused::Helper(why));
             }
             return Err(shared.error(&error, "start a sandbox", About::Container).into());
         }
         match attached.greeted(GREETING).await {
             Ok(link) => Ok(link),
-            Err(Broken::Breach(evidence)) => Err(SandboxError::from(Broken::Breach(evidence)).into()),
-            Err(Broken::Ended(why)) => Err(Refused::Helper(why)),
+            Err(NoGreeting::Version(version)) => {
+                Err(Refused::Helper(format!("the helper speaks version {version}")))
+            }
+            // That it was slow or was killed this time says nothing about the next.
+            Err(NoGreeting::Broken(broken)) => Err(SandboxError::from(broken).into()),
         }
     }
 
@@ -243,8 +271,8 @@ impl DockerProvider {
         let permit = shared.pace.admit().await?;
         let begun = self.create_and_fill(wanted, facts, archive).await;
         permit.done(Lifecycle::Start, &begun);
-        let (id, ear) = begun?;
-        Ok(self.sandbox(request, facts.clone(), id, ear))
+        let (made, ear) = begun?;
+        Ok(self.sandbox(request, facts.clone(), made.claim(), ear))
     }
 
     async fn create_and_fill(
@@ -252,15 +280,14 @@ impl DockerProvider {
         wanted: &Wanted<'_>,
         facts: &ImageFacts,
         archive: Option<Vec<u8>>,
-    ) -> Result<(String, Ear), SandboxError> {
-        let shared = &self.shared;
-        let id = self.create(wanted, facts, First::Keeper).await?;
-        let ear = shared.switchboard.listen(&id);
-        if let Err(error) = self.fill_and_start(&id, archive).await {
-            shared.remove_container(&id).await?;
+    ) -> Result<(Unclaimed, Ear), SandboxError> {
+        let made = self.create(wanted, facts, First::Keeper).await?;
+        let ear = self.shared.switchboard.listen(made.id());
+        if let Err(error) = self.fill_and_start(made.id(), archive).await {
+            made.remove().await?;
             return Err(error);
         }
-        Ok((id, ear))
+        Ok((made, ear))
     }
 
     async fn create(
@@ -268,7 +295,7 @@ impl DockerProvider {
         wanted: &Wanted<'_>,
         facts: &ImageFacts,
         first: First<'_>,
-    ) -> Result<String, SandboxError> {
+    ) -> Result<Unclaimed, SandboxError> {
         let (shared, request) = (&self.shared, wanted.request);
         let spec = &request.spec;
         let mut labels = config::labels(&request.labels, &shared.boot, &shared.owner);
@@ -283,13 +310,11 @@ impl DockerProvider {
             root: wanted.root.unwrap_or(RootPowers::None),
             labels,
             first,
+            network: wanted.network,
             quota: shared.known_quota().unwrap_or(DiskQuota::Unsupported),
             cpus: spec.resources.cpus.min(shared.cpus),
         });
-        let options = None::<CreateContainerOptions>;
-        let created = shared.docker.create_container(options, body).await;
-        let created = created.map_err(|error| shared.error(&error, "create a sandbox", About::Container))?;
-        Ok(created.id)
+        shared.create_unclaimed(body).await
     }
 
     /// Puts together what is known of a container that runs.
@@ -350,6 +375,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) hosts: &'a str,
     /// What root's processes may; by default what the task's user leaves them.
     pub(crate) root: Option<RootPowers>,
+    /// The id of the daemon's network that it is on, if it is on any.
+    pub(crate) network: Option<&'a str>,
 }
 
 /// What a container is to its attempt.
@@ -371,7 +398,7 @@ fn root_powers(facts: &ImageFacts) -> RootPowers {
 
 /// Why a sandbox could not be started with the helper.
 enum Refused {
-    /// The helper does not run there; without it the sandbox may well start.
+    /// The helper can't run there, now and whenever; without it the sandbox may well start.
     Helper(String),
     /// It would not start without the helper either.
     Sandbox(SandboxError),
@@ -435,7 +462,12 @@ impl Shared {
     }
 
     async fn helper_provided(&self, program: &HelperProgram, image: &str) -> Result<(), SandboxError> {
-        let provide = || self.provide_helper(program, image);
+        let provide = || async {
+            let permit = self.pace.admit().await?;
+            let provided = self.provide_helper(program, image).await;
+            permit.done(Lifecycle::Other, &provided);
+            provided
+        };
         self.helper_provided.get_or_try_init(provide).await.copied()
     }
 
@@ -448,11 +480,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.events.abort();
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn boot_id() -> String {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use futures_util::future::join_all;
 use harness_core::ports::{
     BeforeExec, CollectRequest, Collected, ExecEnding, ExecRequest, ExecResult, FileContent, KeepReason,
     KeptSandbox, Later, PutFile, Sandbox, SandboxError, SandboxFact, SandboxInfo, Terminal, TerminalRequest,
@@ -27,7 +28,7 @@ use crate::facts_log::FactLog;
 use crate::files::check_path;
 use crate::link::{Broken, Link};
 use crate::provider::Shared;
-use crate::services::Attached;
+use crate::services::{Attached, Service};
 
 /// How long the helper may take for its last answer; without one, what it has said counts.
 const LAST_LOOK: Duration = Duration::from_secs(2);
@@ -104,6 +105,7 @@ impl DockerSandbox {
         if self.removed.load(Ordering::Acquire) {
             return Err(Broken::Ended("it was removed".to_owned()).into());
         }
+        self.check_services()?;
         let Some(link) = &self.link else {
             return Ok(None);
         };
@@ -120,6 +122,27 @@ impl DockerSandbox {
                 ));
                 Ok(None)
             }
+        }
+    }
+
+    /// Checks that no service has tried to deceive the host: it is as hostile as the sandbox.
+    fn check_services(&self) -> Result<(), SandboxError> {
+        let mut broken = self.attached.services.iter().filter_map(Service::breach);
+        broken.next().map_or(Ok(()), Err)
+    }
+
+    /// Checks that the sandbox and its services can be used.
+    async fn check_intact(&self) -> Result<(), SandboxError> {
+        self.check_services()?;
+        for service in &self.attached.services {
+            service.check().await?;
+        }
+        let Some(link) = &self.link else {
+            return self.check_alive().await;
+        };
+        match link.check().await {
+            Ok(()) => Ok(()),
+            Err(broken) => Err(self.explain_loss(broken.into()).await),
         }
     }
 
@@ -187,8 +210,11 @@ impl DockerSandbox {
 
     /// Looks at what the helper has said without being asked.
     async fn look_for_breach(&self) -> Result<(), SandboxError> {
+        // What came before the answers has been looked at when those are there.
+        let services = self.attached.services.iter();
+        join_all(services.map(|service| timeout(LAST_LOOK, service.check()))).await;
+        self.check_services()?;
         let Some(link) = &self.link else { return Ok(()) };
-        // What came before the answer has been looked at when that is there.
         let _ = timeout(LAST_LOOK, link.check()).await;
         match link.broken() {
             Some(breach @ Broken::Breach(_)) => Err(breach.into()),
@@ -200,6 +226,7 @@ impl DockerSandbox {
     pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
         if !self.stopped.swap(true, Ordering::AcqRel) {
             self.removed.store(true, Ordering::Release);
+            self.log.end_of_services();
             self.end_connections().await;
             self.shared.remove_later(self.containers()).await;
         }
@@ -318,6 +345,10 @@ impl Sandbox for DockerSandbox {
         Box::pin(self.collect_files(request))
     }
 
+    fn check(&self) -> Later<'_, Result<(), SandboxError>> {
+        Box::pin(self.check_intact())
+    }
+
     fn check_containment(&self) -> Later<'_, Result<(), SandboxError>> {
         Box::pin(self.look_for_breach())
     }
@@ -338,7 +369,8 @@ impl Sandbox for DockerSandbox {
 impl Drop for DockerSandbox {
     fn drop(&mut self) {
         if !self.stopped.load(Ordering::Acquire) {
-            tracing::warn!(container = %self.id, "a sandbox was dropped without being removed; `harness gc` finds it");
+            tracing::warn!(container = %self.id, "a sandbox was dropped without being removed; it is removed in the background");
+            self.shared.remove_dropped(self.containers());
         }
     }
 }

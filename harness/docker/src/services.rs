@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bollard::models::ImageConfig;
 use futures_util::future::join_all;
 use harness_core::egress::AllowList;
 use harness_core::ports::{
@@ -16,13 +17,16 @@ use harness_core::ports::{
 use harness_core::sandbox::{Healthcheck, ImageSource, NetworkPolicy, Resources, SandboxSpec, ServiceSpec};
 use harness_core::text::{Captured, printable};
 use harness_guest::{Ending, Exec};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{self, RootPowers};
 use crate::errors::About;
 use crate::facts_log::FactLog;
-use crate::link::{CommandAsked, Link, Over};
+use crate::link::{Broken, CommandAsked, Link, LinkRan, Over};
 use crate::net::{self, Member, PROXY_ADDRESS, PROXY_PORT, Proxy, RealOutside};
+use crate::pace::Lifecycle;
 use crate::provider::{DockerProvider, Part, Wanted};
 use crate::sandbox::DockerSandbox;
 
@@ -43,6 +47,12 @@ const FIRST_INTERVALS: [Duration; 4] = [
 const REPORTED_WITHIN: Duration = Duration::from_secs(1);
 /// How long a service without a health check may take until it listens; afterwards it is taken for ready anyway.
 const LISTENS_WITHIN: Duration = Duration::from_secs(5);
+/// How long it may take to learn where a healthy service listens; one that listens nowhere costs this much.
+const PORTS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a service may take to get healthy, whatever its check allows for.
+const HEALTHY_WITHIN: Duration = Duration::from_mins(10);
+/// How long the helpers may take to listen for the services' ports.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A service that runs.
 pub(crate) struct Service {
@@ -122,6 +132,7 @@ impl DockerProvider {
             part: Part::Service,
             hosts,
             root: Some(RootPowers::Few),
+            network: None,
         };
         let sandbox = self.start_one(wanted).await?;
         let Some(link) = sandbox.link.clone() else {
@@ -145,26 +156,15 @@ impl DockerProvider {
             keep: KEPT_OUTPUT,
         };
         let (service, log) = (name.to_owned(), Arc::clone(log));
+        // From the beginning, so that they are known when it is ready.
+        let _ = link.net().ports();
         let watch = tokio::spawn(async move {
-            let Ok(ran) = link.run(asked, std::future::pending()).await else {
-                return;
-            };
-            let code = match &ran.over {
-                Over::NotStarted(_) => 127,
-                Over::Exit(exit) => match exit.ending {
-                    Ending::Exited(code) => code,
-                    Ending::TimedOut | Ending::OutputLimit | Ending::Killed => 137,
-                },
-            };
-            let mut output = said(&ran.stdout, &ran.stderr);
-            if let Over::NotStarted(problem) = &ran.over {
-                output.text.push_str(&printable(&problem.text));
+            match link.run(asked, std::future::pending()).await {
+                Ok(ran) => log.push(service_ended(&service, &ran)),
+                Err(broken) => return log.push(service_broken(service, broken)),
             }
-            log.push(SandboxFact::ServiceEnded {
-                service,
-                code,
-                output,
-            });
+            let broken = link.until_broken().await;
+            log.push(service_broken(service, broken));
         });
         Ok(Service {
             name: name.to_owned(),
@@ -173,14 +173,36 @@ impl DockerProvider {
         })
     }
 
+    /// Returns what an image says about how it is run; looked up once.
+    async fn image_config(&self, image: &PreparedImage) -> Result<ImageConfig, SandboxError> {
+        let shared = &self.shared;
+        let known = {
+            let known = shared
+                .image_configs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            known.get(&image.id).cloned()
+        };
+        if let Some(config) = known {
+            return Ok(config);
+        }
+        let permit = shared.pace.admit().await?;
+        let found = shared.docker.inspect_image(&image.id).await;
+        let found =
+            found.map_err(|error| shared.error(&error, "look up an image", About::Image(&image.name)));
+        permit.done(Lifecycle::Other, &found);
+        let config = found?.config.unwrap_or_default();
+        let mut known = shared
+            .image_configs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.insert(image.id.clone(), config.clone());
+        Ok(config)
+    }
+
     /// Returns how an image is run with the command of a service, as the daemon would do it.
     async fn image_run(&self, image: &PreparedImage, spec: &ServiceSpec) -> Result<ImageRun, SandboxError> {
-        let found = self.shared.docker.inspect_image(&image.id).await;
-        let found = found.map_err(|error| {
-            self.shared
-                .error(&error, "look up an image", About::Image(&image.name))
-        })?;
-        let config = found.config.unwrap_or_default();
+        let config = self.image_config(image).await?;
         let mut argv = config.entrypoint.unwrap_or_default();
         argv.extend(if spec.command.is_empty() {
             config.cmd.unwrap_or_default()
@@ -227,6 +249,36 @@ fn service_request(
     }
 }
 
+fn service_ended(service: &str, ran: &LinkRan) -> SandboxFact {
+    let code = match &ran.over {
+        Over::NotStarted(_) => 127,
+        Over::Exit(exit) => match exit.ending {
+            Ending::Exited(code) => code,
+            Ending::TimedOut | Ending::OutputLimit | Ending::Killed => 137,
+        },
+    };
+    let mut output = said(&ran.stdout, &ran.stderr);
+    if let Over::NotStarted(problem) = &ran.over {
+        output.text.push_str(&printable(&problem.text));
+    }
+    SandboxFact::ServiceEnded {
+        service: service.to_owned(),
+        code,
+        output,
+    }
+}
+
+fn service_broken(service: String, broken: Broken) -> SandboxFact {
+    let detail = match broken {
+        Broken::Ended(why) => why,
+        Broken::Breach(evidence) => format!("containment event: {evidence}"),
+    };
+    SandboxFact::ServiceBroken {
+        service,
+        detail: crate::errors::one_line(&detail),
+    }
+}
+
 /// Returns the end of what a program wrote.
 fn said(stdout: &Captured, stderr: &Captured) -> harness_core::text::Capped {
     let mut said = stdout.readable(TOLD_OUTPUT / 2);
@@ -240,18 +292,29 @@ fn said(stdout: &Captured, stderr: &Captured) -> harness_core::text::Capped {
 impl Service {
     /// Waits until the service is ready: its health check succeeds, or, without one, it listens somewhere.
     async fn until_ready(&self, check: Option<&Healthcheck>, log: &FactLog) -> Result<(), SandboxError> {
-        let Some(check) = check else {
-            let _ = tokio::time::timeout(LISTENS_WITHIN, self.until_listening()).await;
-            return self.not_ended(log);
+        let listens_within = match check {
+            Some(check) => {
+                self.until_healthy(check, log).await?;
+                PORTS_WITHIN
+            }
+            None => LISTENS_WITHIN,
         };
-        let mut last = String::new();
-        let quick = FIRST_INTERVALS.iter().copied();
-        let slow = std::iter::repeat_n(
-            HEALTH_INTERVAL,
-            usize::try_from(check.retries).unwrap_or(usize::MAX),
-        );
-        for pause in quick.chain(slow) {
+        let _ = tokio::time::timeout(listens_within, self.until_listening()).await;
+        self.not_ended(log)
+    }
+
+    async fn until_healthy(&self, check: &Healthcheck, log: &FactLog) -> Result<(), SandboxError> {
+        let until = Instant::now() + HEALTHY_WITHIN;
+        let slow = usize::try_from(check.retries).unwrap_or(usize::MAX);
+        let slow = std::iter::repeat_n(HEALTH_INTERVAL, slow.saturating_sub(1));
+        let pauses = std::iter::once(Duration::ZERO).chain(FIRST_INTERVALS).chain(slow);
+        let (mut tries, mut last) = (0, String::new());
+        for pause in pauses {
+            tokio::time::sleep(pause).await;
             self.not_ended(log)?;
+            if Instant::now() >= until {
+                break;
+            }
             let tried = self
                 .sandbox
                 .exec(&ExecRequest::shell(&check.run, HEALTH_TIME))
@@ -259,14 +322,13 @@ impl Service {
             if tried.ending == (ExecEnding::Exited { code: 0 }) {
                 return Ok(());
             }
+            tries += 1;
             last = said(&tried.stdout, &tried.stderr).text;
-            tokio::time::sleep(pause).await;
         }
         Err(SandboxError::Service {
             service: self.name.clone(),
             detail: format!(
-                "is not healthy after {} tries: {}",
-                check.retries,
+                "is not healthy after {tries} tries: {}",
                 crate::errors::one_line(&last)
             ),
         })
@@ -278,9 +340,49 @@ impl Service {
         let _ = ports.wait_for(|ports| !ports.is_empty()).await;
     }
 
-    fn not_ended(&self, log: &FactLog) -> Result<(), SandboxError> {
-        let Some((code, output)) = log.end_of(&self.name) else {
+    fn broken(&self) -> Option<Broken> {
+        self.sandbox.link.as_ref()?.broken()
+    }
+
+    /// Returns the containment event of the service's helper, if there was one.
+    pub(crate) fn breach(&self) -> Option<SandboxError> {
+        match self.broken()? {
+            Broken::Breach(evidence) => {
+                let evidence = format!("service `{}`: {evidence}", self.name);
+                Some(Broken::Breach(evidence).into())
+            }
+            Broken::Ended(_) => None,
+        }
+    }
+
+    /// Checks that the service's container answers.
+    pub(crate) async fn check(&self) -> Result<(), SandboxError> {
+        let Some(link) = &self.sandbox.link else {
             return Ok(());
+        };
+        match link.check().await {
+            Ok(()) => Ok(()),
+            Err(Broken::Ended(why)) => Err(self.lost(&why)),
+            Err(broken) => Err(broken.into()),
+        }
+    }
+
+    fn lost(&self, why: &str) -> SandboxError {
+        SandboxError::Service {
+            service: self.name.clone(),
+            detail: format!("is lost: {}", crate::errors::one_line(why)),
+        }
+    }
+
+    fn not_ended(&self, log: &FactLog) -> Result<(), SandboxError> {
+        if let Some(breach) = self.breach() {
+            return Err(breach);
+        }
+        let Some((code, output)) = log.end_of(&self.name) else {
+            return match self.broken() {
+                Some(Broken::Ended(why) | Broken::Breach(why)) => Err(self.lost(&why)),
+                None => Ok(()),
+            };
         };
         Err(SandboxError::Service {
             service: self.name.clone(),
@@ -294,6 +396,7 @@ impl DockerProvider {
     pub(crate) async fn start_attached(
         &self,
         request: &SandboxRequest,
+        network: Option<&str>,
     ) -> Result<DockerSandbox, SandboxError> {
         let log = Arc::new(FactLog::default());
         let list = allow_list(&request.spec)?;
@@ -304,6 +407,7 @@ impl DockerProvider {
             part: Part::Sandbox,
             hosts: &hosts,
             root: None,
+            network,
         };
         let (sandbox, services) =
             tokio::join!(self.start_one(wanted), self.start_services(request, &hosts, &log));
@@ -358,13 +462,20 @@ async fn attach(
         }
     }
     if !services.is_empty() {
-        let relay = tokio::spawn(net::relay(members));
+        let (first, mut reachable) = mpsc::channel(1);
+        let relay = tokio::spawn(net::relay(members, first));
         sandbox.attached.tasks.push(AbortOnDropHandle::new(relay));
+        // Whoever gets the sandbox finds its services at their names.
+        let _ = tokio::time::timeout(REACHABLE_WITHIN, reachable.recv()).await;
     }
     if let Some(list) = list {
         let log = Arc::clone(&sandbox.log);
-        let report = Arc::new(move |attempt| log.push(SandboxFact::Egress(attempt)));
-        let proxy = Arc::new(Proxy::new(list, Arc::new(RealOutside), report));
+        let report = Arc::new(move |fact| log.push(fact));
+        let nets = services.iter().filter_map(|service| {
+            let link = service.sandbox.link.as_ref()?;
+            Some((service.name.clone(), link.net().clone()))
+        });
+        let proxy = Arc::new(Proxy::new(list, nets.collect(), Arc::new(RealOutside), report));
         let listening = link.listen(PROXY_ADDRESS, PROXY_PORT).await;
         let listener = listening.map_err(|detail| SandboxError::Daemon {
             operation: "listen for the proxy in a sandbox".to_owned(),

@@ -15,13 +15,16 @@ use harness_core::task::TaskSpec;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::attempt::setup::{SANDBOX_TIME, within};
+use crate::attempt::setup::{START_TIME, within};
 use crate::attempt::{Held, TEARDOWN, remove};
-use crate::context::RunContext;
+use crate::context::{KeepSandboxes, RunContext};
 
 /// A sandbox that is being started, or was. Dropping the daemon's half-done work would leave a container behind, so
 /// whoever does not want it any more gives it to [`discard`].
 pub(crate) type Starting = AbortOnDropHandle<Result<Box<dyn Sandbox>, SandboxError>>;
+
+/// How long a sandbox that a person asked for stays after its attempt at least. The daemon takes no other expiry later.
+const KEPT: Duration = Duration::from_hours(24);
 
 /// Why no sandbox can even be asked for: a short name, and how it is known.
 pub(crate) type CannotAsk = (&'static str, &'static str);
@@ -54,7 +57,11 @@ pub(crate) fn request(
         return Err(("image_not_prepared", "the image of the task was not prepared"));
     };
     let limits = &context.plan.limits[trial.task][trial.scaffold];
-    let lifetime = slack + limits.wall * 2 + Duration::from_hours(1);
+    let kept = match context.keep {
+        KeepSandboxes::Never => Duration::ZERO,
+        KeepSandboxes::Failed | KeepSandboxes::All => KEPT,
+    };
+    let lifetime = slack + limits.wall * 2 + Duration::from_hours(1) + kept;
     Ok(SandboxRequest {
         spec: Arc::new(spec.clone()),
         image,
@@ -90,7 +97,7 @@ pub(crate) async fn start(
     provider: Arc<dyn SandboxProvider>,
     request: SandboxRequest,
 ) -> Result<Box<dyn Sandbox>, SandboxError> {
-    within(SANDBOX_TIME, "start a sandbox", provider.start(&request)).await
+    within(START_TIME, "start a sandbox", provider.start(&request)).await
 }
 
 /// Waits until a sandbox is there and removes it. Returns what is worth a note.

@@ -15,8 +15,12 @@ use crate::workshop::{self, Build, cargo, succeed};
 
 /// Set for the tests: Docker must be there, a test that would leave itself out fails.
 const REQUIRE_DOCKER: &str = "HARNESS_REQUIRE_DOCKER";
-/// What a test prints that cannot run here.
+/// The same for the runtimes beside Docker's usual one.
+const REQUIRE_RUNTIMES: &str = "HARNESS_REQUIRE_RUNTIMES";
+/// What a test prints that cannot run here, and what is in it if a daemon or a runtime is missing.
 const SKIPPED: &str = "SKIPPED:";
+const NO_DOCKER: &str = "no docker daemon";
+const NO_RUNTIME: &str = "does not know the runtime";
 /// What is linted.
 const SHIPPED: [&str; 2] = ["tasks", "scaffolds"];
 /// Everything in the workspace, and the program of the helper, which only the library that carries it builds otherwise.
@@ -80,8 +84,38 @@ enum Docker {
     Absent,
 }
 
+/// What must be there, so that a test that leaves itself out fails the run.
+#[derive(Clone, Copy, Debug)]
+struct Required {
+    /// Docker, and whatever else tests need but runtimes.
+    everything: bool,
+    /// The runtimes.
+    runtimes: bool,
+}
+
+impl Required {
+    fn here() -> Self {
+        let is_set = |name| std::env::var(name).is_ok_and(|value| value == "1");
+        Self {
+            everything: workshop::is_ci() || is_set(REQUIRE_DOCKER),
+            runtimes: is_set(REQUIRE_RUNTIMES),
+        }
+    }
+
+    /// Says whether a test must not have left itself out for such a reason.
+    fn forbids(self, skip: &str, docker: Docker) -> bool {
+        if skip.contains(NO_RUNTIME) {
+            self.runtimes
+        } else if skip.contains(NO_DOCKER) {
+            self.everything || docker == Docker::Present
+        } else {
+            self.everything
+        }
+    }
+}
+
 fn provide_docker(steps: &mut Steps, harness: &Path) -> Result<Docker> {
-    let required = workshop::is_ci() || std::env::var(REQUIRE_DOCKER).is_ok_and(|value| value == "1");
+    let required = Required::here().everything;
     match Engine::connect() {
         Ok(mut engine) => {
             steps.run("base images", || images::provide(harness, &mut engine))?;
@@ -175,18 +209,17 @@ fn fuzz_settings() -> [(&'static str, String); 2] {
     ]
 }
 
-/// Prints what tests said about not being run, and fails if Docker is there to run them.
+/// Prints what tests said about not being run, and fails if what they miss is required.
 fn check_skips(report: &Path, docker: Docker) -> Result<()> {
     let text = fs::read_to_string(report).with_context(|| format!("failed to read {}", report.display()))?;
     let skips = skips(&text);
     for line in &skips {
         println!("    {line}");
     }
-    if docker == Docker::Present && !skips.is_empty() {
-        bail!(
-            "{} tests left themselves out although Docker is there",
-            skips.len()
-        );
+    let required = Required::here();
+    let forbidden = skips.iter().filter(|skip| required.forbids(skip, docker)).count();
+    if forbidden > 0 {
+        bail!("{forbidden} tests left themselves out although what they need is required here");
     }
     Ok(())
 }
@@ -201,7 +234,23 @@ fn skips(report: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::skips;
+    use super::{Docker, Required, skips};
+
+    #[test]
+    fn a_skip_is_fatal_where_what_is_missing_is_required() {
+        let docker = "SKIPPED: no docker daemon (no socket)";
+        let runtime = "SKIPPED: the daemon does not know the runtime runsc";
+        let root = "SKIPPED: not root, so nobody else can be acted as";
+        let forbidden = |everything, runtimes, there| {
+            let required = Required { everything, runtimes };
+            [docker, runtime, root].map(|skip| required.forbids(skip, there))
+        };
+        assert_eq!(forbidden(false, false, Docker::Absent), [false, false, false]);
+        assert_eq!(forbidden(false, false, Docker::Present), [true, false, false]);
+        assert_eq!(forbidden(true, false, Docker::Present), [true, false, true]);
+        assert_eq!(forbidden(false, true, Docker::Present), [true, true, false]);
+        assert_eq!(forbidden(true, true, Docker::Present), [true, true, true]);
+    }
 
     #[test]
     fn skips_are_found() {

@@ -89,6 +89,14 @@ impl Pattern {
         Ok(Self { hosts, ports })
     }
 
+    /// Returns whether it is an address of this host, of a private network or of nowhere.
+    pub fn reaches_inside(&self) -> bool {
+        match &self.hosts {
+            Hosts::One(Host::Address(address)) => reach(*address) != Reach::Public,
+            Hosts::One(Host::Name(_)) | Hosts::Below(_) => false,
+        }
+    }
+
     /// Returns whether an endpoint fits.
     pub fn fits(&self, endpoint: &Endpoint) -> bool {
         let host = match (&self.hosts, endpoint.host()) {

@@ -443,3 +443,43 @@ proptest! {
         let _ = Endpoint::shown(&text);
     }
 }
+
+fn attempt(host: &str, port: u16, verdict: EgressVerdict) -> EgressAttempt {
+    EgressAttempt {
+        host: host.to_owned(),
+        port,
+        method: "connect".to_owned(),
+        verdict,
+        address: None,
+        sent: 0,
+        received: 0,
+        began: None,
+        took: std::time::Duration::ZERO,
+    }
+}
+
+#[test]
+fn neither_noise_nor_repetition_pushes_an_attempt_out() {
+    let mut room = EgressRoom::new(6, 2);
+    let mut takes = |host: &str, verdict| room.takes(&attempt(host, 80, verdict));
+    let same: Vec<_> = (0..3).map(|_| takes("noise", NotListed)).collect();
+    assert_eq!(same, [true, true, false]);
+    let others: Vec<_> = (0..5).map(|n| takes(&format!("noise{n}"), NotListed)).collect();
+    assert_eq!(others, [true, true, true, true, false]);
+    assert!(takes("noise", Forbidden), "a verdict of its own");
+    assert!(room.takes(&attempt("other", 81, Forbidden)));
+}
+
+#[test]
+fn an_attempt_of_an_older_log_is_read() {
+    let old =
+        r#"{"host":"a.test","port":80,"method":"GET","verdict":"failed","sent":1,"received":2,"took":0.0}"#;
+    let expected = EgressAttempt {
+        method: "GET".to_owned(),
+        sent: 1,
+        received: 2,
+        ..attempt("a.test", 80, EgressVerdict::Failed)
+    };
+    assert_eq!(serde_json::from_str::<EgressAttempt>(old).unwrap(), expected);
+    assert_eq!(serde_json::to_string(&expected).unwrap(), old);
+}

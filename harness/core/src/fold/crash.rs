@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::egress::EgressAttempt;
 use crate::event::{AttemptEnded, AttemptEvent, Line, Then};
 use crate::ids::AttemptId;
 use crate::model::Usage;
@@ -39,6 +40,8 @@ pub fn crashed_after<'a>(
 ) -> AttemptEnded {
     let mut ended = crashed(attempt);
     let mut began = None;
+    // Connections that were open when the process died never came to be counted.
+    let mut open: Vec<&EgressAttempt> = Vec::new();
     for line in lines {
         let began = *began.get_or_insert(line.at);
         let micros = u64::try_from(line.at.0.saturating_sub(began.0)).unwrap_or(0);
@@ -52,9 +55,29 @@ pub fn crashed_after<'a>(
             AttemptEvent::CallMalformed { .. } => ended.malformed_calls += 1,
             AttemptEvent::SandboxReported {
                 fact: SandboxFact::Egress(egress),
-            } => ended.egress.count(egress.verdict),
+            } => {
+                ended.egress.count(egress.verdict);
+                if let Some(at) = open.iter().position(|opened| is_same(opened, egress)) {
+                    open.swap_remove(at);
+                }
+            }
+            AttemptEvent::SandboxReported {
+                fact: SandboxFact::EgressOpened(egress),
+            } => open.push(egress),
+            AttemptEvent::SandboxReported {
+                fact: SandboxFact::Dropped { egress, .. },
+            } => ended.egress.add(*egress),
             _ => {}
         }
     }
+    for opened in open {
+        ended.egress.count(opened.verdict);
+    }
     ended
+}
+
+/// Whether an opening and an end are those of one connection.
+fn is_same(opened: &EgressAttempt, ended: &EgressAttempt) -> bool {
+    let of = |attempt: &EgressAttempt| (attempt.began, attempt.port);
+    of(opened) == of(ended) && opened.host == ended.host && opened.method == ended.method
 }

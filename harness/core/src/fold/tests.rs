@@ -8,10 +8,12 @@ use pretty_assertions::assert_eq;
 use proptest::prelude::*;
 
 use super::*;
+use crate::egress::EgressVerdict::{Allowed, NotListed};
 use crate::event::{AttemptEvent, LOG_FORMAT, SkipReason};
 use crate::model::{Reply, StopReason, Usage};
 use crate::outcome::{CancelledBy, Outcome};
 use crate::outcome::{Fault, Stage};
+use crate::ports::SandboxFact;
 use crate::score::{Score, Unscored};
 use crate::text::Capped;
 use crate::units::{Tokens, Usd};
@@ -312,6 +314,51 @@ fn what_a_dead_process_logged_is_counted() {
     expected.usage += usage;
     (expected.working, expected.wall) = (Duration::from_secs(2), Duration::from_micros(2));
     assert_eq!(crashed_after(attempt("a", 1), &lines), expected);
+}
+
+/// A connection that was open when the process died was never counted at its end.
+#[test]
+fn connections_that_were_open_at_the_death_are_counted() {
+    let attempt_to = |host: &str, began: i64, verdict| crate::egress::EgressAttempt {
+        host: host.to_owned(),
+        port: 443,
+        method: "connect".to_owned(),
+        verdict,
+        address: None,
+        sent: 0,
+        received: 0,
+        began: Some(Timestamp(began)),
+        took: Duration::ZERO,
+    };
+    let dropped = crate::egress::EgressCounts {
+        allowed: 0,
+        blocked: 7,
+    };
+    let facts = [
+        SandboxFact::EgressOpened(attempt_to("a.test", 1, Allowed)),
+        SandboxFact::EgressOpened(attempt_to("b.test", 1, Allowed)),
+        SandboxFact::EgressOpened(attempt_to("a.test", 2, Allowed)),
+        SandboxFact::Egress(attempt_to("a.test", 1, Allowed)),
+        SandboxFact::Egress(attempt_to("c.test", 1, NotListed)),
+        SandboxFact::Dropped {
+            count: 7,
+            egress: dropped,
+        },
+    ];
+    let lines: Vec<_> = facts
+        .into_iter()
+        .map(|fact| Line {
+            seq: 0,
+            at: Timestamp(0),
+            working: Duration::ZERO,
+            event: AttemptEvent::SandboxReported { fact },
+        })
+        .collect();
+    let expected = crate::egress::EgressCounts {
+        allowed: 3,
+        blocked: 8,
+    };
+    assert_eq!(crashed_after(attempt("a", 1), &lines).egress, expected);
 }
 
 fn ending_of(ended: AttemptEnded) -> RunEvent {

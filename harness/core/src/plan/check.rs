@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{OpenNetwork, Plan, PlanProblem, is_subject, judge_calls, phase_of};
+use crate::egress::Pattern;
 use crate::model::{ModelSpec, ProviderKind};
-use crate::sandbox::NetworkPolicy;
+use crate::sandbox::{NetworkPolicy, Runtime};
 use crate::scaffold::ScaffoldKind;
 use crate::scoring::{Part, parts};
 use crate::surface;
@@ -181,22 +182,43 @@ fn check_task(plan: &Plan, task: &TaskSpec, found: &mut Vec<PlanProblem>) {
     }
 }
 
-/// A sandbox that reaches everything must be a person's decision at the time of the run, not a line in a file.
+/// A sandbox that reaches everything, or something of this host or its networks, must be a person's decision at the
+/// time of the run, not a line in a file.
 fn check_network(task: &TaskSpec, open_network: OpenNetwork, found: &mut Vec<PlanProblem>) {
-    let open = task
-        .sandbox
-        .as_ref()
-        .is_some_and(|sandbox| sandbox.network == NetworkPolicy::Open);
-    match open_network {
-        OpenNetwork::Refused if open => {
+    let Some(sandbox) = &task.sandbox else { return };
+    let place = format!("task `{}`", task.id);
+    match (&sandbox.network, open_network) {
+        (NetworkPolicy::Open, OpenNetwork::Refused) => {
             let message =
                 "`network: open` lets the sandbox reach everything, and `--allow-open-network` was not given";
             let hint =
                 "list what it needs with `network: {allow: [host:port]}`, or give --allow-open-network";
-            found.push(problem(&format!("task `{}`", task.id), message, Some(hint)));
+            found.push(problem(&place, message, Some(hint)));
         }
-        OpenNetwork::Refused | OpenNetwork::Allowed => {}
+        (NetworkPolicy::Allow(hosts), OpenNetwork::Refused) => {
+            for host in hosts.iter().filter(|host| reaches_inside(host)) {
+                let message = format!(
+                    "`{host}` is an address of this host or of a private network, and `--allow-open-network` was not \
+                     given"
+                );
+                let hint = "let the sandbox have a service instead, or give --allow-open-network";
+                found.push(problem(&place, &message, Some(hint)));
+            }
+        }
+        (NetworkPolicy::None | NetworkPolicy::Internal, OpenNetwork::Refused) | (_, OpenNetwork::Allowed) => {
+        }
     }
+    if sandbox.network == NetworkPolicy::Open && sandbox.runtime == Runtime::Runsc {
+        // What makes it known to the daemon gives it no network, since it can't have one everywhere.
+        let message = "`network: open` does nothing with the runtime `runsc`, which has no network";
+        let hint = "use `runc` or `crun`, or list what it needs with `network: {allow: [host:port]}`";
+        found.push(problem(&place, message, Some(hint)));
+    }
+}
+
+/// Patterns that can't be read were reported where they are written.
+fn reaches_inside(host: &str) -> bool {
+    Pattern::parse(host).is_ok_and(|pattern| pattern.reaches_inside())
 }
 
 fn check_budget(plan: &Plan, found: &mut Vec<PlanProblem>) {

@@ -202,6 +202,56 @@ fn an_open_network_is_refused_unless_a_person_allows_it() {
     }
 }
 
+/// What an address of a list opens is this host's or its networks': as much a person's decision as an open network.
+#[test]
+fn addresses_inside_are_refused_unless_a_person_allows_them() {
+    let network = "{allow: ['127.0.0.1:2375', '[::1]:80', '10.1.2.3:*', '93.184.216.34:80', 'a.test:80']}";
+    let with = |open_network| PlanInput {
+        tasks: vec![boxed(network), task("b", 1, "")],
+        open_network,
+        ..input("")
+    };
+    assert!(plan(with(OpenNetwork::Allowed)).is_ok());
+    let expected = ["10.1.2.3:*", "127.0.0.1:2375", "[::1]:80"].map(|host| PlanProblem {
+        place: "task `a`".to_owned(),
+        message: format!(
+            "`{host}` is an address of this host or of a private network, and `--allow-open-network` was not given"
+        ),
+        hint: Some("let the sandbox have a service instead, or give --allow-open-network".to_owned()),
+    });
+    assert_eq!(
+        plan(with(OpenNetwork::Refused)).err().unwrap_or_default(),
+        expected
+    );
+}
+
+/// Under this runtime an open sandbox would silently reach nothing.
+#[test]
+fn an_open_network_is_refused_under_runsc() {
+    let with = |spec: &str, suite: &str| {
+        let tasks = vec![task("a", 1, spec), task("b", 1, "")];
+        let open_network = OpenNetwork::Allowed;
+        let input = PlanInput {
+            tasks,
+            open_network,
+            ..input(suite)
+        };
+        plan(input).err().unwrap_or_default()
+    };
+    let open = "sandbox: {image: 'harness/python:1', network: open}\n";
+    let expected = [PlanProblem {
+        place: "task `a`".to_owned(),
+        message: "`network: open` does nothing with the runtime `runsc`, which has no network".to_owned(),
+        hint: Some(
+            "use `runc` or `crun`, or list what it needs with `network: {allow: [host:port]}`".to_owned(),
+        ),
+    }];
+    assert_eq!(with(open, "runtime: runsc\n"), expected);
+    let own = "sandbox: {image: 'harness/python:1', network: open, runtime: runsc}\n";
+    assert_eq!(with(own, ""), expected);
+    assert_eq!(with(own, "runtime: crun\n"), []);
+}
+
 #[test]
 fn a_suite_chooses_the_runtime_of_every_task() {
     let with = |suite: &str| {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SandboxError;
-use crate::egress::EgressAttempt;
+use crate::egress::{EgressAttempt, EgressCounts};
 use crate::text::Capped;
 use crate::units::Bytes;
 
@@ -13,6 +13,8 @@ use crate::units::Bytes;
 pub enum SandboxFact {
     /// Something in it wanted to reach the outside.
     Egress(EgressAttempt),
+    /// A connection to the outside was opened; how it went is an [`Egress`](Self::Egress) at its end, which alone counts.
+    EgressOpened(EgressAttempt),
     /// A service ended by itself.
     ServiceEnded {
         /// Which.
@@ -22,10 +24,20 @@ pub enum SandboxFact {
         /// The end of what it wrote.
         output: Capped,
     },
+    /// The stream to a service's helper is over: it died, or what it said made no sense.
+    ServiceBroken {
+        /// Which.
+        service: String,
+        /// How it is known.
+        detail: String,
+    },
     /// So many facts were not kept since there were too many.
     Dropped {
         /// How many.
         count: u64,
+        /// The attempts to reach the outside among them.
+        #[serde(default, skip_serializing_if = "EgressCounts::is_zero")]
+        egress: EgressCounts,
     },
 }
 

@@ -31,7 +31,7 @@ impl Scheduler {
             if let Some(set) = self.ready.get_mut(&class) {
                 set.remove(&trial);
             }
-            self.breakers.started(class);
+            self.breakers.started(trial, class);
             let needs = &self.schedule.trials[trial.at()];
             self.sandboxes += u32::from(needs.sandbox);
             self.reserved = self.reserved + needs.reserve;

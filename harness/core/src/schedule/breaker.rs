@@ -21,46 +21,26 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// One breaker for everything that trials rely on.
 #[derive(Debug)]
 pub(super) struct Breakers {
-    sandboxes: Fuse,
-    models: Vec<Fuse>,
-    other: Fuse,
-}
-
-/// A breaker and how many running trials rely on what it watches.
-#[derive(Debug)]
-struct Fuse {
-    breaker: Breaker,
-    running: usize,
-}
-
-impl Fuse {
-    fn new(threshold: u32) -> Self {
-        Self {
-            breaker: Breaker::new(threshold),
-            running: 0,
-        }
-    }
-
-    fn room(&self, now: Duration) -> bool {
-        self.breaker.room(now, self.running) > self.running
-    }
+    sandboxes: Breaker,
+    models: Vec<Breaker>,
+    other: Breaker,
 }
 
 impl Breakers {
     pub(super) fn new(threshold: u32, models: usize) -> Self {
         Self {
-            sandboxes: Fuse::new(threshold),
-            models: (0..models).map(|_| Fuse::new(threshold)).collect(),
-            other: Fuse::new(threshold),
+            sandboxes: Breaker::new(threshold),
+            models: (0..models).map(|_| Breaker::new(threshold)).collect(),
+            other: Breaker::new(threshold),
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Fuse> {
+    fn all(&self) -> impl Iterator<Item = &Breaker> {
         [&self.sandboxes, &self.other].into_iter().chain(&self.models)
     }
 
     /// The breakers that watch what trials of a class rely on.
-    fn watching(&self, (sandbox, model): Class) -> impl Iterator<Item = &Fuse> {
+    fn watching(&self, (sandbox, model): Class) -> impl Iterator<Item = &Breaker> {
         let model = model.and_then(|model| self.models.get(model));
         let other = (!sandbox && model.is_none()).then_some(&self.other);
         sandbox
@@ -70,7 +50,7 @@ impl Breakers {
             .chain(other)
     }
 
-    fn watching_mut(&mut self, (sandbox, model): Class) -> impl Iterator<Item = &mut Fuse> {
+    fn watching_mut(&mut self, (sandbox, model): Class) -> impl Iterator<Item = &mut Breaker> {
         let model = model.and_then(|model| self.models.get_mut(model));
         let other = (!sandbox && model.is_none()).then_some(&mut self.other);
         sandbox
@@ -83,53 +63,53 @@ impl Breakers {
     /// The breaker that a void ending of a trial of this class concerns.
     pub(super) fn of(&mut self, (sandbox, model): Class, fault: Fault) -> &mut Breaker {
         let own = model.and_then(|model| self.models.get_mut(model));
-        let fuse = match own {
+        match own {
             Some(own) if fault != Fault::Sandbox => own,
             _ if sandbox => &mut self.sandboxes,
             Some(own) => own,
             None => &mut self.other,
-        };
-        &mut fuse.breaker
+        }
     }
 
     /// Returns whether one more trial of a class may run.
     pub(super) fn room(&self, now: Duration, class: Class) -> bool {
-        self.watching(class).all(|fuse| fuse.room(now))
+        self.watching(class).all(|breaker| breaker.room(now))
     }
 
     /// Returns whether nothing that trials of a class rely on is known to be broken.
     pub(super) fn quiet(&self, class: Class) -> bool {
-        self.watching(class)
-            .all(|fuse| fuse.breaker.closed_until.is_none())
+        self.watching(class).all(|breaker| breaker.closed_until.is_none())
     }
 
-    pub(super) fn started(&mut self, class: Class) {
-        self.watching_mut(class).for_each(|fuse| fuse.running += 1);
-    }
-
-    pub(super) fn ended(&mut self, class: Class) {
+    pub(super) fn started(&mut self, trial: TrialIndex, class: Class) {
         self.watching_mut(class)
-            .for_each(|fuse| fuse.running = fuse.running.saturating_sub(1));
+            .for_each(|breaker| breaker.started(trial));
+    }
+
+    pub(super) fn ended(&mut self, trial: TrialIndex, class: Class) {
+        self.watching_mut(class).for_each(|breaker| {
+            breaker.probes.remove(&trial);
+        });
     }
 
     /// A trial of a class ended by the model's doing: what it relies on works.
     pub(super) fn works(&mut self, class: Class) {
-        self.watching_mut(class).for_each(|fuse| fuse.breaker.works());
+        self.watching_mut(class).for_each(Breaker::works);
     }
 
     /// Returns whether any trial is or was just held back.
     pub(super) fn any_open(&self) -> bool {
-        self.all().any(|fuse| fuse.breaker.closed_until.is_some())
+        self.all().any(|breaker| breaker.closed_until.is_some())
     }
 
     /// Returns when the next probe is due.
     pub(super) fn wakes_at(&self, now: Duration) -> Option<Duration> {
-        let times = self.all().filter_map(|fuse| fuse.breaker.closed_until);
+        let times = self.all().filter_map(|breaker| breaker.closed_until);
         times.filter(|at| *at > now).min()
     }
 
     pub(super) fn waiting_for(&self, now: Duration) -> Option<String> {
-        self.all().find_map(|fuse| fuse.breaker.waiting_for(now))
+        self.all().find_map(|breaker| breaker.waiting_for(now))
     }
 }
 
@@ -140,6 +120,8 @@ pub(super) struct Breaker {
     trials: BTreeSet<TrialIndex>,
     failed_probes: u32,
     closed_until: Option<Duration>,
+    /// Trials that were started since. Those from before say nothing about whether what broke works again.
+    probes: BTreeSet<TrialIndex>,
 }
 
 /// What a void ending means.
@@ -164,7 +146,20 @@ impl Breaker {
             trials: BTreeSet::new(),
             failed_probes: 0,
             closed_until: None,
+            probes: BTreeSet::new(),
         }
+    }
+
+    fn started(&mut self, trial: TrialIndex) {
+        if self.closed_until.is_some() {
+            self.probes.insert(trial);
+        }
+    }
+
+    /// Returns whether one more trial may start.
+    fn room(&self, now: Duration) -> bool {
+        self.closed_until
+            .is_none_or(|until| now >= until && self.probes.is_empty())
     }
 
     /// An attempt ended by the model's doing: the environment works.
@@ -173,6 +168,7 @@ impl Breaker {
         self.trials.clear();
         self.failed_probes = 0;
         self.closed_until = None;
+        self.probes.clear();
     }
 
     /// An attempt was void. The last argument: whether only a person can repair it, and how many trials of the
@@ -200,8 +196,9 @@ impl Breaker {
         if by_hand {
             return Verdict::Halt;
         }
-        // Attempts that were under way when it broke end together; they are one failure, not several probes.
-        if self.closed_until.is_none_or(|until| now >= until) {
+        // Attempts that were under way when it broke are one failure, not several probes, whenever they end.
+        let probed = self.probes.contains(&trial);
+        if self.closed_until.is_none_or(|until| now >= until && probed) {
             self.failed_probes += 1;
             if self.failed_probes > PROBES {
                 return Verdict::Halt;
@@ -213,15 +210,6 @@ impl Breaker {
             wait: self
                 .closed_until
                 .map_or(Duration::ZERO, |until| until.saturating_sub(now)),
-        }
-    }
-
-    /// Returns how many trials may run at once.
-    fn room(&self, now: Duration, running: usize) -> usize {
-        match self.closed_until {
-            None => usize::MAX,
-            Some(until) if now < until => 0,
-            Some(_) => usize::from(running == 0),
         }
     }
 

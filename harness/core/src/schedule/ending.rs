@@ -27,7 +27,6 @@ impl Scheduler {
         let needs = &self.schedule.trials[trial.at()];
         self.sandboxes -= u32::from(needs.sandbox);
         self.reserved = self.reserved.minus(needs.reserve);
-        self.breakers.ended((needs.sandbox, needs.model));
         self.schedule.spent = self.schedule.spent + spent;
         self.call_errors.remove(&trial);
         if let Some(gate) = self.gate(trial) {
@@ -49,6 +48,8 @@ impl Scheduler {
             }
             Ending::Void { fault, error, scope } => self.void(now, trial, *fault, error, *scope),
         };
+        let class = self.class(trial);
+        self.breakers.ended(trial, class);
         commands.push(Command::CloseAttempt { trial, then });
         if then == Then::Open && self.budget_spent && self.stopping == Stopping::No {
             // Nothing will try it again: the budget is spent.

@@ -358,6 +358,42 @@ fn what_works_for_others_does_not_hide_that_sandboxes_are_broken() {
     assert_eq!(census.ready + census.backoff, 6);
 }
 
+/// Trials that began before it broke may go on for hours: they are no reason not to look whether it works again.
+#[test]
+fn a_probe_does_not_wait_for_trials_from_before() {
+    let mut plan = schedule((0..12).map(|_| boxed(0)).collect());
+    (plan.max_trials, plan.max_sandboxes) = (5, 5);
+    let mut scheduler = Scheduler::new(plan);
+    let unreachable = || void("daemon_unreachable", Fault::Sandbox, Scope::Environment);
+    let starts = |commands: Vec<Command>| -> Vec<u32> {
+        let started = commands.into_iter().filter_map(|command| match command {
+            Command::StartAttempt { trial, .. } => Some(trial.0),
+            _ => None,
+        });
+        started.collect()
+    };
+    assert_eq!(starts(scheduler.handle(T0, Input::Begin)), [0, 1, 2, 3, 4]);
+    let (mut broken, mut next) = (vec![0, 1, 2], 5);
+    while let Some(trial) = broken.pop() {
+        for started in starts(scheduler.handle(T0, ended(trial, unreachable()))) {
+            assert_eq!(started, next);
+            next += 1;
+            broken.push(started);
+        }
+    }
+    let later = T0 + Duration::from_secs(2);
+    let probe = starts(scheduler.handle(later, Input::Tick));
+    assert_eq!(probe.len(), 1, "while trials 3 and 4 run");
+    let old = starts(scheduler.handle(later, ended(3, unreachable())));
+    assert_eq!(
+        old,
+        Vec::<u32>::new(),
+        "the end of an old one is no failed probe, and lets no second one start"
+    );
+    let works = starts(scheduler.handle(later, ended(probe[0], Ending::Settled)));
+    assert_eq!(works.len(), 4, "it works again, and 4 still runs");
+}
+
 #[test]
 fn identical_call_errors_are_given_up_and_others_start_the_count_again() {
     let mut scheduler = Scheduler::new(schedule(vec![plain(0)]));

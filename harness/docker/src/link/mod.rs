@@ -10,6 +10,6 @@ mod table;
 mod terminal;
 
 pub(crate) use command::{CommandAsked, LinkRan, Over};
-pub(crate) use stream::{Attached, Broken, Link};
+pub(crate) use stream::{Attached, Broken, Link, NoGreeting};
 pub(crate) use table::Exit;
 pub(crate) use terminal::LinkTerminal;

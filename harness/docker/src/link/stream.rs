@@ -43,6 +43,15 @@ pub(crate) enum Broken {
     Breach(String),
 }
 
+/// Why a helper that was started can't be spoken with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoGreeting {
+    /// It speaks another version, as it always will.
+    Version(u16),
+    /// This time the stream broke, or nothing came.
+    Broken(Broken),
+}
+
 /// A stream that is attached to a container that does not run yet.
 pub(crate) struct Attached {
     output: OutputStream,
@@ -79,15 +88,19 @@ impl Attached {
     }
 
     /// Waits for the helper's greeting.
-    pub(crate) async fn greeted(mut self, wait: Duration) -> Result<Link, Broken> {
+    pub(crate) async fn greeted(mut self, wait: Duration) -> Result<Link, NoGreeting> {
         let mut frames = FrameReader::new(LONGEST_FROM_GUEST);
         let mut words = VecDeque::new();
         let greeting = tokio::time::timeout(wait, greeting(&mut self.output, &mut frames, &mut words)).await;
         match greeting {
             Ok(Ok(VERSION)) => {}
-            Ok(Ok(other)) => return Err(Broken::Ended(format!("the helper speaks version {other}"))),
-            Ok(Err(broken)) => return Err(broken),
-            Err(_) => return Err(Broken::Ended("the helper did not greet".to_owned())),
+            Ok(Ok(other)) => return Err(NoGreeting::Version(other)),
+            Ok(Err(broken)) => return Err(NoGreeting::Broken(broken)),
+            Err(_) => {
+                return Err(NoGreeting::Broken(Broken::Ended(
+                    "the helper did not greet".to_owned(),
+                )));
+            }
         }
         let (outbox, messages) = mpsc::unbounded_channel();
         let last = Arc::new(AtomicU32::new(0));

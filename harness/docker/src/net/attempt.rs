@@ -1,4 +1,4 @@
-//! One attempt to reach the outside, reported exactly once, however it ends.
+//! One attempt to reach the outside, reported exactly once when it ends, however that is, and when a tunnel opens.
 //!
 //! Owns: the record while it grows. Must not: decide anything.
 
@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness_core::egress::{EgressAttempt, EgressVerdict, Endpoint};
+use harness_core::ports::SandboxFact;
+use harness_core::units::Timestamp;
 use tokio::time::Instant;
 
+use crate::clock;
+
 /// Takes what is reported.
-pub(crate) type Report = Arc<dyn Fn(EgressAttempt) + Send + Sync>;
+pub(crate) type Report = Arc<dyn Fn(SandboxFact) + Send + Sync>;
 
 /// An attempt that goes on. It is reported when it is dropped, unless nothing was ever asked for.
 pub(super) struct Attempt {
@@ -24,6 +28,7 @@ pub(super) struct Attempt {
     sent: AtomicU64,
     received: AtomicU64,
     began: Instant,
+    began_at: Timestamp,
 }
 
 impl Attempt {
@@ -40,6 +45,7 @@ impl Attempt {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             began: Instant::now(),
+            began_at: clock::now(),
         }
     }
 
@@ -48,7 +54,13 @@ impl Attempt {
         if !self.asked {
             self.asked = true;
             self.began = Instant::now();
+            self.began_at = clock::now();
         }
+    }
+
+    /// It turned out to stay within the task: there is nothing to report.
+    pub(super) fn stays_inside(&mut self) {
+        self.asked = false;
     }
 
     /// It is known what is asked for, as far as it can be understood.
@@ -74,6 +86,13 @@ impl Attempt {
         self.address = Some(address.to_string());
     }
 
+    /// Reports that it goes on: a tunnel may be open until nobody is left to report its end.
+    pub(super) fn opened(&self) {
+        if self.asked {
+            (self.report)(SandboxFact::EgressOpened(self.record()));
+        }
+    }
+
     /// Counts what has left the sandbox.
     pub(super) fn sent(&self) -> &AtomicU64 {
         &self.sent
@@ -88,21 +107,26 @@ impl Attempt {
     pub(super) fn bytes(&self) -> u64 {
         self.sent.load(Ordering::Relaxed) + self.received.load(Ordering::Relaxed)
     }
+
+    fn record(&self) -> EgressAttempt {
+        EgressAttempt {
+            host: self.host.clone(),
+            port: self.port,
+            method: self.method.clone(),
+            verdict: self.verdict,
+            address: self.address.clone(),
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            began: Some(self.began_at),
+            took: self.began.elapsed(),
+        }
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.asked {
-            (self.report)(EgressAttempt {
-                host: std::mem::take(&mut self.host),
-                port: self.port,
-                method: std::mem::take(&mut self.method),
-                verdict: self.verdict,
-                address: self.address.take(),
-                sent: self.sent.load(Ordering::Relaxed),
-                received: self.received.load(Ordering::Relaxed),
-                took: self.began.elapsed(),
-            });
+            (self.report)(SandboxFact::Egress(self.record()));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Must not: know the frames' bytes or the daemon, or trust anything that comes out of a sandbox.
 
 mod attempt;
+mod carry;
 mod connection;
 mod flow;
 mod http;

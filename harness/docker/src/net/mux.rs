@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) flows: BTreeMap<u32, Flow>,
     /// Listeners, and those that were (`None`): connections to them may be under way.
-    listeners: BTreeMap<u32, Option<mpsc::Sender<Connection>>>,
+    listeners: BTreeMap<u32, Option<Queue>>,
     /// The number that was accepted last; the helper counts upwards.
     last_accepted: u32,
     /// Gone when the stream is.
@@ -62,11 +62,19 @@ pub(super) struct State {
     watching: bool,
 }
 
+/// The host's end of a listener.
+#[derive(Clone)]
+struct Queue {
+    connections: mpsc::Sender<Connection>,
+    turned_away: Arc<AtomicU64>,
+}
+
 /// Takes connections to an address inside the sandbox. Dropped, it ends.
 pub(crate) struct Listener {
     number: u32,
     shared: Arc<Shared>,
     connections: mpsc::Receiver<Connection>,
+    turned_away: Arc<AtomicU64>,
 }
 
 impl Net {
@@ -235,6 +243,11 @@ impl Net {
             .next_number()
             .ok_or("there have been too many requests")?;
         let (sender, connections) = mpsc::channel(BACKLOG);
+        let turned_away = Arc::new(AtomicU64::new(0));
+        let queue = Queue {
+            connections: sender,
+            turned_away: Arc::clone(&turned_away),
+        };
         let mut state = self.shared.lock();
         if state.ports.is_none() {
             return Err("the sandbox is gone".to_owned());
@@ -242,11 +255,12 @@ impl Net {
         if state.listeners.len() >= MOST_LISTENERS {
             return Err("there have been too many listeners".to_owned());
         }
-        state.listeners.insert(number, Some(sender));
+        state.listeners.insert(number, Some(queue));
         Ok(Listener {
             number,
             shared: Arc::clone(&self.shared),
             connections,
+            turned_away,
         })
     }
 
@@ -271,10 +285,10 @@ impl Net {
         state.flows.insert(conn, Flow::accepted());
         drop(state);
         let connection = Connection::new(conn, Arc::clone(&self.shared));
-        if let Some(queue) = queue.filter(|_| held < MOST_CONNECTIONS)
-            && let Err(refused) = queue.try_send(connection)
+        if let Some(queue) = queue
+            && (held >= MOST_CONNECTIONS || queue.connections.try_send(connection).is_err())
         {
-            tracing::debug!(%refused, "a connection out of a sandbox is reset");
+            queue.turned_away.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -320,6 +334,11 @@ impl Listener {
     /// Returns the next connection; `None` when the stream is gone.
     pub(crate) async fn accept(&mut self) -> Option<Connection> {
         self.connections.recv().await
+    }
+
+    /// Returns how many connections were reset since the last time, because there were too many.
+    pub(crate) fn take_turned_away(&self) -> u64 {
+        self.turned_away.swap(0, Ordering::Relaxed)
     }
 }
 

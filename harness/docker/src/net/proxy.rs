@@ -1,26 +1,25 @@
 //! The proxy through which a sandbox reaches what its task allows.
 //!
-//! Owns: one request from its head to its end: judged, resolved, judged again, connected, copied, reported. Must
-//! not: decide who may be reached (`core::egress` does), or look into what is tunnelled. What is inside TLS is not
-//! seen: a tunnel to an allowed host can carry anything that this host accepts.
+//! Owns: one request from its head to its end: judged, resolved, judged again, connected, reported (`carry` copies).
+//! Must not: decide who may be reached (`core::egress` does), or look into what is tunnelled. What is inside TLS is
+//! not seen: a tunnel to an allowed host can carry anything that this host accepts.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use harness_core::egress::{AllowList, EgressVerdict, Host, Target};
-use harness_guest::PIECE;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::attempt::{Attempt, Report};
-use super::http::{Body, Head, LONGEST_HEAD, Request, RequestKind, read_head};
-use super::mux::Listener;
+use super::carry::{carry, without_line_ends};
+use super::http::{Head, LONGEST_HEAD, Request, RequestKind, read_head};
+use super::mux::{Listener, Net};
 use super::outside::Outside;
 
 /// Where the helper listens for the proxy, inside the sandbox.
@@ -35,12 +34,16 @@ const MOST_ADDRESSES: usize = 4;
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// How long resolving a name may take, and connecting to one address.
 const DIAL_TIME: Duration = Duration::from_secs(10);
-/// How long nothing may move in either direction before a connection is ended; at most twice this time passes.
-const IDLE_TIME: Duration = Duration::from_secs(300);
+/// How long the rest of a head may take that came behind another request.
+const BEHIND_TIME: Duration = Duration::from_secs(1);
+/// How many requests behind another one are told apart.
+const MOST_BEHIND: usize = 16;
 
 /// The proxy of one sandbox.
 pub(crate) struct Proxy {
     list: AllowList,
+    /// The task's own services: to reach one is no attempt to reach the outside.
+    services: BTreeMap<String, Net>,
     outside: Arc<dyn Outside>,
     report: Report,
     requests: Semaphore,
@@ -53,10 +56,17 @@ struct Refusal {
 }
 
 impl Proxy {
-    /// Makes the proxy of a sandbox. `report` is called once for each request, when it ends; it must not block.
-    pub(crate) fn new(list: AllowList, outside: Arc<dyn Outside>, report: Report) -> Self {
+    /// Makes the proxy of a sandbox. `report` is called once for each request, when it ends, and when a tunnel opens;
+    /// it must not block.
+    pub(crate) fn new(
+        list: AllowList,
+        services: BTreeMap<String, Net>,
+        outside: Arc<dyn Outside>,
+        report: Report,
+    ) -> Self {
         Self {
             list,
+            services,
             outside,
             report,
             requests: Semaphore::new(MOST_REQUESTS),
@@ -70,6 +80,7 @@ impl Proxy {
         loop {
             tokio::select! {
                 accepted = listener.accept() => {
+                    self.report_turned_away(&listener);
                     let Some(connection) = accepted else { break };
                     let proxy = Arc::clone(&self);
                     tasks.spawn(async move { proxy.serve(connection).await });
@@ -80,35 +91,54 @@ impl Proxy {
         tasks.shutdown().await;
     }
 
-    /// Serves one connection, which carries one request.
-    pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut client: S) {
-        let mut attempt = Attempt::new(Arc::clone(&self.report));
-        let served = match timeout(HEAD_TIME, read_request(&mut client, &mut attempt)).await {
-            Ok(Ok(Some((request, rest)))) => self.pass_on(&mut client, request, &rest, &mut attempt).await,
-            Ok(Ok(None)) => Ok(()),
-            Ok(Err(refusal)) => Err(refusal),
-            Err(_) => Err(malformed("its head did not come in time")),
-        };
-        if let Err(refusal) = served {
-            let answer = refusal.answer();
-            let _ = client.write_all(answer.as_bytes()).await;
-            let _ = client.shutdown().await;
+    /// Reports connections that never came to be served.
+    fn report_turned_away(&self, listener: &Listener) {
+        for _ in 0..listener.take_turned_away() {
+            let mut attempt = Attempt::new(Arc::clone(&self.report));
+            attempt.begin();
+            attempt.is(EgressVerdict::TooMany);
         }
     }
 
+    /// Serves one connection, which carries one request.
+    pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut client: S) {
+        let mut attempt = Attempt::new(Arc::clone(&self.report));
+        let reading = read_request(&mut client, Vec::new(), &mut attempt);
+        let served = match timeout(HEAD_TIME, reading).await {
+            Ok(Ok(Some((request, rest)))) => self.pass_on(&mut client, request, &rest, &mut attempt).await,
+            Ok(Ok(None)) => Ok(Vec::new()),
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => Err(malformed("its head did not come in time")),
+        };
+        drop(attempt);
+        match served {
+            Ok(behind) => self.report_behind(&mut client, behind).await,
+            Err(refusal) => {
+                let answer = refusal.answer();
+                let _ = client.write_all(answer.as_bytes()).await;
+                let _ = client.shutdown().await;
+            }
+        }
+    }
+
+    /// Passes a request on. Returns what came behind it, if that is anything but the rest of a tunnel.
     async fn pass_on<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         client: &mut S,
         request: Request,
         rest: &[u8],
         attempt: &mut Attempt,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<u8>, Refusal> {
         let Request {
             method,
             endpoint,
             kind,
         } = request;
         attempt.asks_for(&method, &endpoint);
+        let service = self.service(endpoint.host());
+        if service.is_some() {
+            attempt.stays_inside();
+        }
         let Ok(_permit) = self.requests.try_acquire() else {
             attempt.is(EgressVerdict::TooMany);
             return Err(Refusal::new(
@@ -117,6 +147,12 @@ impl Proxy {
             ));
         };
         let shown = endpoint.to_string();
+        if let Some(service) = service {
+            return match service.dial(endpoint.port()).await {
+                Ok(upstream) => Ok(carry(client, upstream, (kind, rest), attempt).await),
+                Err(_) => Err(refused(EgressVerdict::Failed, &shown)),
+            };
+        }
         let reached = match self.list.asked(endpoint) {
             Ok(target) => {
                 attempt.is(EgressVerdict::Failed);
@@ -127,14 +163,53 @@ impl Proxy {
         match reached {
             Ok((upstream, address)) => {
                 attempt.reached(address);
-                // However a connection ends that was made, there is nobody left to tell.
-                let _ = carry(client, upstream, (kind, rest), attempt).await;
-                Ok(())
+                Ok(carry(client, upstream, (kind, rest), attempt).await)
             }
             Err(verdict) => {
                 attempt.is(verdict);
                 Err(refused(verdict, &shown))
             }
+        }
+    }
+
+    fn service(&self, host: &Host) -> Option<&Net> {
+        match host {
+            Host::Name(name) => self.services.get(name),
+            Host::Address(_) => None,
+        }
+    }
+
+    /// Reports the requests that came behind another one on the same connection. None of them is passed on.
+    async fn report_behind<S: AsyncRead + Unpin>(&self, client: &mut S, mut behind: Vec<u8>) {
+        for _ in 0..MOST_BEHIND {
+            if behind.is_empty() {
+                return;
+            }
+            let mut attempt = Attempt::new(Arc::clone(&self.report));
+            let reading = read_request(client, behind, &mut attempt);
+            let Ok(Ok(Some((request, rest)))) = timeout(BEHIND_TIME, reading).await else {
+                return;
+            };
+            attempt.asks_for(&request.method, &request.endpoint);
+            if self.service(request.endpoint.host()).is_some() {
+                attempt.stays_inside();
+            }
+            // What is on the list could have been reached, but not so.
+            attempt.is(self
+                .list
+                .asked(request.endpoint)
+                .err()
+                .unwrap_or(EgressVerdict::Failed));
+            behind = match request.kind {
+                RequestKind::Tunnel => Vec::new(),
+                RequestKind::Plain { mut body, .. } => {
+                    let own = body.take(&rest).unwrap_or(rest.len());
+                    without_line_ends(&rest[own..]).to_vec()
+                }
+            };
+        }
+        if !behind.is_empty() {
+            Attempt::new(Arc::clone(&self.report)).begin();
         }
     }
 
@@ -149,10 +224,16 @@ impl Proxy {
                     .map_err(|_| EgressVerdict::Failed)?
             }
         };
+        // A public name can be made to lead to a public address of this very host.
+        let own = match target.endpoint().host() {
+            Host::Address(_) => Vec::new(),
+            Host::Name(_) => self.outside.own_addresses().map_err(|_| EgressVerdict::Failed)?,
+        };
         let mut verdict = EgressVerdict::Failed;
         let mut allowed = Vec::new();
         for address in addresses {
             match target.address(address) {
+                Ok(()) if is_among(address, &own) => verdict = EgressVerdict::Forbidden,
                 Ok(()) => allowed.push(SocketAddr::new(address, target.endpoint().port())),
                 Err(refused) => verdict = refused,
             }
@@ -162,11 +243,20 @@ impl Proxy {
         }
         for address in allowed.into_iter().take(MOST_ADDRESSES) {
             if let Ok(Ok(upstream)) = timeout(DIAL_TIME, self.outside.dial(address)).await {
+                if matches!(target.endpoint().host(), Host::Name(_)) && self.outside.ends_here(&upstream) {
+                    return Err(EgressVerdict::Forbidden);
+                }
                 return Ok((upstream, address));
             }
         }
         Err(verdict)
     }
+}
+
+/// Compares addresses in the form that the kernel connects to.
+fn is_among(address: IpAddr, own: &[IpAddr]) -> bool {
+    let address = address.to_canonical();
+    own.iter().any(|own| own.to_canonical() == address)
 }
 
 impl Refusal {
@@ -186,36 +276,38 @@ impl Refusal {
     }
 }
 
-/// Reads the head of a request and what came with it; `None` if the other side is gone.
+/// Reads the head of a request, which begins with what has come already, and what came with it; `None` if the other
+/// side is gone.
 async fn read_request<S: AsyncRead + Unpin>(
     client: &mut S,
+    mut bytes: Vec<u8>,
     attempt: &mut Attempt,
 ) -> Result<Option<(Request, Vec<u8>)>, Refusal> {
-    let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
+    let mut searched = 0;
     loop {
-        let room = (LONGEST_HEAD - bytes.len()).min(buffer.len());
-        let read = match client.read(&mut buffer[..room]).await {
-            Ok(0) | Err(_) => return Ok(None),
-            Ok(read) => read,
-        };
-        attempt.begin();
-        let searched = bytes.len().saturating_sub(2);
-        bytes.extend_from_slice(&buffer[..read]);
         // A head ends with an empty line; reading it again and again before that would cost the square of its length.
         let new = &bytes[searched..];
         let ended =
             new.windows(2).any(|two| two == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n");
-        if !ended && bytes.len() < LONGEST_HEAD {
-            continue;
+        if !bytes.is_empty() {
+            attempt.begin();
         }
-        match read_head(&bytes) {
-            Head::Partial => {}
-            Head::Bad(bad) => {
-                attempt.asks(&bad.method, &bad.asked);
-                return Err(malformed(bad.problem));
+        if ended || bytes.len() >= LONGEST_HEAD {
+            match read_head(&bytes) {
+                Head::Partial => {}
+                Head::Bad(bad) => {
+                    attempt.asks(&bad.method, &bad.asked);
+                    return Err(malformed(bad.problem));
+                }
+                Head::Whole(request, length) => return Ok(Some((request, bytes.split_off(length)))),
             }
-            Head::Whole(request, length) => return Ok(Some((request, bytes.split_off(length)))),
+        }
+        searched = bytes.len().saturating_sub(2);
+        let room = LONGEST_HEAD.saturating_sub(bytes.len()).clamp(1, buffer.len());
+        match client.read(&mut buffer[..room]).await {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
         }
     }
 }
@@ -246,117 +338,5 @@ fn refused(verdict: EgressVerdict, shown: &str) -> Refusal {
         EgressVerdict::Failed | EgressVerdict::Allowed => {
             Refusal::new("502 Bad Gateway", format!("{shown} cannot be reached"))
         }
-    }
-}
-
-/// Carries a request to where it goes and the answer back, until it is over or nothing moves any more.
-async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut S,
-    mut upstream: TcpStream,
-    (kind, rest): (RequestKind, &[u8]),
-    attempt: &Attempt,
-) -> io::Result<()> {
-    match kind {
-        RequestKind::Tunnel => {
-            client
-                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                .await?;
-            let (from_client, to_client) = tokio::io::split(client);
-            let (from_upstream, to_upstream) = upstream.split();
-            let up = copy(rest, from_client, to_upstream, attempt.sent());
-            let down = copy(&[], from_upstream, to_client, attempt.received());
-            tokio::select! {
-                both = async { tokio::try_join!(up, down) } => both.map(|_| ()),
-                () = silence(attempt) => Err(io::ErrorKind::TimedOut.into()),
-            }
-        }
-        RequestKind::Plain { head, body } => {
-            let (from_client, to_client) = tokio::io::split(client);
-            let (from_upstream, to_upstream) = upstream.split();
-            let up = send_request((&head, rest), body, from_client, (to_upstream, attempt.sent()));
-            let down = copy(&[], from_upstream, to_client, attempt.received());
-            tokio::select! {
-                answered = down => answered,
-                problem = up => Err(problem),
-                () = silence(attempt) => Err(io::ErrorKind::TimedOut.into()),
-            }
-        }
-    }
-}
-
-/// Copies until the end and passes the end on.
-async fn copy(
-    first: &[u8],
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    count: &AtomicU64,
-) -> io::Result<()> {
-    write_counted(&mut to, first, count).await?;
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return to.shutdown().await;
-        }
-        write_counted(&mut to, &buffer[..read], count).await?;
-    }
-}
-
-/// Sends one request and its body and nothing behind it: a second request would reach the host without having been
-/// judged. Returns only if the sandbox's side does something wrong; the answer's end is what ends a request, also of
-/// a host that answers before it has read everything.
-async fn send_request(
-    (head, rest): (&[u8], &[u8]),
-    mut body: Body,
-    mut from: impl AsyncRead + Unpin,
-    (mut to, count): (impl AsyncWrite + Unpin, &AtomicU64),
-) -> io::Error {
-    let mut gone = write_counted(&mut to, head, count).await.is_err();
-    let mut buffer = rest.to_vec();
-    loop {
-        let Some(own) = body.take(&buffer) else {
-            return io::ErrorKind::InvalidData.into();
-        };
-        let (own, behind) = buffer.split_at(own);
-        if !behind.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-            return io::ErrorKind::InvalidData.into();
-        }
-        gone = gone || write_counted(&mut to, own, count).await.is_err();
-        buffer.resize(PIECE, 0);
-        match from.read(&mut buffer).await {
-            Ok(0) if body.is_over() => std::future::pending().await,
-            Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
-            Ok(read) => buffer.truncate(read),
-            Err(error) => return error,
-        }
-    }
-}
-
-async fn write_counted(
-    to: &mut (impl AsyncWrite + Unpin),
-    mut bytes: &[u8],
-    count: &AtomicU64,
-) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = to.write(bytes).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        count.fetch_add(written as u64, Ordering::Relaxed);
-        bytes = &bytes[written..];
-    }
-    to.flush().await
-}
-
-/// Waits until nothing has moved for a while.
-async fn silence(attempt: &Attempt) {
-    let mut before = attempt.bytes();
-    loop {
-        sleep(IDLE_TIME).await;
-        let now = attempt.bytes();
-        if now == before {
-            return;
-        }
-        before = now;
     }
 }

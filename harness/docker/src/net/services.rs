@@ -73,8 +73,12 @@ pub(crate) fn hosts(hostname: &str, services: &BTreeMap<String, [u8; 4]>, proxy:
         })
 }
 
-/// Carries connections between the members until the streams of all services are gone. Dropped, it ends.
-pub(crate) async fn relay(members: Vec<Member>) {
+/// Told nothing, but dropped by everybody who has it once the listeners of the first round are there.
+pub(crate) type FirstRound = mpsc::Sender<std::convert::Infallible>;
+
+/// Carries connections between the members until the streams of all services are gone. Dropped, it ends. `first` is
+/// dropped when every port that is known now is listened for, or can't be.
+pub(crate) async fn relay(members: Vec<Member>, first: FirstRound) {
     let addresses = addresses(members.iter().map(|member| member.name.as_str()));
     let mut tasks = JoinSet::new();
     for service in &members {
@@ -86,14 +90,16 @@ pub(crate) async fn relay(members: Vec<Member>) {
             .filter(|member| member.name != service.name)
             .cloned()
             .collect();
-        tasks.spawn(carry_service(service.clone(), *address, others));
+        tasks.spawn(carry_service(service.clone(), *address, others, first.clone()));
     }
+    drop(first);
     while tasks.join_next().await.is_some() {}
 }
 
 /// Keeps listeners for the ports of one service in all other containers. A connection outlives its listener: many a
 /// program stops listening once it has one.
-async fn carry_service(service: Member, address: [u8; 4], others: Vec<Member>) {
+async fn carry_service(service: Member, address: [u8; 4], others: Vec<Member>, first: FirstRound) {
+    let mut first = Some(first);
     let mut watch = service.net.ports();
     let (sender, mut accepted) = mpsc::channel(1);
     let mut connections = JoinSet::new();
@@ -110,12 +116,13 @@ async fn carry_service(service: Member, address: [u8; 4], others: Vec<Member>) {
                             service.name.clone(),
                             other.clone(),
                             (address, port),
-                            sender.clone(),
+                            (sender.clone(), first.clone()),
                         )
                     })
                     .collect()
             });
         }
+        first = None;
         loop {
             tokio::select! {
                 changed = watch.changed() => match changed {
@@ -145,15 +152,16 @@ async fn carry_port(
     service: String,
     other: Member,
     (address, port): ([u8; 4], u16),
-    accepted: mpsc::Sender<(Connection, u16)>,
+    (accepted, mut first): (mpsc::Sender<(Connection, u16)>, Option<FirstRound>),
 ) {
     let mut told = false;
     loop {
-        match other
+        let listening = other
             .net
             .listen(|number| (other.listen)(number, address, port))
-            .await
-        {
+            .await;
+        drop(first.take());
+        match listening {
             Ok(mut listener) => {
                 while let Some(near) = listener.accept().await {
                     if accepted.send((near, port)).await.is_err() {

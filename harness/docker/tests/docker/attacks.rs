@@ -110,7 +110,8 @@ where
 /// Looks for processes of a container on the host: in its control group, or with its id in their command.
 async fn no_process_is_left(container: &str) {
     let mut left = Vec::new();
-    for _ in 0..100 {
+    // Under gVisor on a busy machine the last of them takes its time.
+    for _ in 0..600 {
         left = processes_of(container);
         if left.is_empty() {
             return;
@@ -152,7 +153,7 @@ async fn probe(
         argv: ["python3", "-u", "-"].map(str::to_owned).to_vec(),
         stdin: Some(Arc::from(text.as_bytes())),
         user,
-        timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(60),
         ..sh("")
     };
     let ran = sandbox.exec(&request).await?;

@@ -1,10 +1,11 @@
 //! The daemon going away and coming back, and what processes leave behind.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use harness_core::ids::RunId;
 use harness_core::ports::{SandboxError, SandboxProvider, SweepScope, Swept};
-use harness_core::units::Timestamp;
+use harness_core::sandbox::{NetworkPolicy, SandboxSpec};
 use harness_docker::{DockerProvider, DockerSettings};
 use pretty_assertions::assert_eq;
 use tokio::net::{UnixListener, UnixStream};
@@ -83,7 +84,7 @@ async fn after_the_daemon_came_back_everything_works_again() {
     let bench = Bench::open_with(relay.settings()).await.unwrap();
     let sandbox = bench.start(busybox()).await;
     let (result, ()) = tokio::join!(async { sandbox.exec(&sh("sleep 30")).await }, async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         relay.down().await;
     });
     let first = result.unwrap_err();
@@ -110,7 +111,9 @@ async fn a_sweep_removes_what_is_in_its_scope_and_nothing_else() {
     let mut request = bench.request(busybox(), Vec::new()).await;
     let one = bench.provider.start(&request).await.unwrap();
     request.labels = labels(&other);
-    request.labels.expires = Timestamp(5);
+    // Not before the end of every other test: what has expired is anybody's to remove.
+    let expires = request.labels.expires.plus(Duration::from_hours(24 * 365));
+    request.labels.expires = expires;
     let two = bench.provider.start(&request).await.unwrap();
     let volume = crate::support::make_volume(&bench.run).await;
     let network = crate::support::make_network(&bench.run).await;
@@ -132,10 +135,16 @@ async fn a_sweep_removes_what_is_in_its_scope_and_nothing_else() {
     assert_eq!(ask(&*two, sh("echo alive")).await, "alive");
     let expired = bench
         .provider
-        .leftovers(&SweepScope::Expired(Timestamp(6)))
+        .leftovers(&SweepScope::Expired(expires.plus(Duration::from_secs(1))))
         .await
         .unwrap();
     assert!(expired.iter().any(|leftover| leftover.id == two.info().id));
+    let not_yet = bench
+        .provider
+        .leftovers(&SweepScope::Expired(expires))
+        .await
+        .unwrap();
+    assert!(not_yet.iter().all(|leftover| leftover.id != two.info().id));
     assert_eq!(
         bench
             .provider
@@ -184,4 +193,47 @@ async fn a_sandbox_says_what_differs_from_what_was_asked() {
         assert_eq!(host.storage_opt.is_some(), info.notes.is_empty());
     })
     .await;
+}
+
+/// Older daemons make a second network of the same name, and then answer to neither.
+#[tokio::test]
+async fn open_sandboxes_that_start_at_once_share_one_network() {
+    let (Some(bench), Some(other)) = (Bench::open().await, Bench::open().await) else {
+        return;
+    };
+    let spec = || SandboxSpec {
+        network: NetworkPolicy::Open,
+        ..busybox()
+    };
+    let (request, others) = (
+        bench.request(spec(), Vec::new()).await,
+        other.request(spec(), Vec::new()).await,
+    );
+    crate::support::remove_open_networks().await;
+    let own = (0..3).map(|_| bench.provider.start(&request));
+    let own = futures_util::future::join_all(own);
+    let (own, others) = tokio::join!(own, other.provider.start(&others));
+    let mut networks = Vec::new();
+    for sandbox in &own {
+        let info = sandbox.as_ref().unwrap().info();
+        let found = crate::support::inspect(&info.id).await.network_settings.unwrap();
+        let found = found.networks.unwrap().into_values();
+        networks.extend(found.filter_map(|network| network.network_id));
+    }
+    assert!(others.is_ok(), "a process beside it");
+    assert_eq!(networks.len(), 3);
+    networks.dedup();
+    assert_eq!(networks.len(), 1);
+    for sandbox in own.into_iter().chain([others]) {
+        sandbox.unwrap().stop().await.unwrap();
+    }
+    bench.provider.settle().await;
+    other.provider.settle().await;
+    // The next one takes away what there is too much.
+    let last = bench.provider.start(&request).await.unwrap();
+    assert_eq!(crate::support::open_networks().await.len(), 1);
+    last.stop().await.unwrap();
+    bench.provider.settle().await;
+    bench.close().await;
+    other.close().await;
 }

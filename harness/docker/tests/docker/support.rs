@@ -324,6 +324,36 @@ pub(crate) async fn kill_container(id: &str) {
     agreed().await.kill_container(id, None).await.unwrap();
 }
 
+/// Returns the ids of all networks of open sandboxes.
+pub(crate) async fn open_networks() -> Vec<String> {
+    let filters = std::collections::HashMap::from([("label", vec!["harness.network=open"])]);
+    let options = bollard::query_parameters::ListNetworksOptionsBuilder::new()
+        .filters(&filters)
+        .build();
+    let found = agreed().await.list_networks(Some(options)).await.unwrap();
+    found.into_iter().filter_map(|network| network.id).collect()
+}
+
+/// Removes them, but those that another test uses.
+pub(crate) async fn remove_open_networks() {
+    for id in open_networks().await {
+        let _ = agreed().await.remove_network(&id).await;
+    }
+}
+
+/// Returns the ids of the services beside a sandbox.
+pub(crate) async fn service_containers(sandbox: &str) -> Vec<String> {
+    let labels = inspect(sandbox).await.config.unwrap().labels.unwrap();
+    let run = format!("harness.run={}", labels["harness.run"]);
+    let filters = std::collections::HashMap::from([("label", vec![run.as_str(), "harness.service"])]);
+    let options = bollard::query_parameters::ListContainersOptionsBuilder::new()
+        .all(true)
+        .filters(&filters)
+        .build();
+    let found = agreed().await.list_containers(Some(options)).await.unwrap();
+    found.into_iter().filter_map(|container| container.id).collect()
+}
+
 /// Removes a container behind the provider's back.
 pub(crate) async fn remove_container(id: &str) {
     let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new()

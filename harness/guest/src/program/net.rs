@@ -78,6 +78,11 @@ impl Guest {
             let Some(socket) = self.net.listeners.get(&listener) else {
                 return;
             };
+            if self.net.connections.len() >= MOST_CONNECTIONS {
+                // It waits for a place; accepted and dropped, nobody would ever know of it.
+                self.net.accept_after = Instant::now().checked_add(REST);
+                return;
+            }
             let socket = match rustix::net::accept_with(socket, NEW_SOCKET) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
@@ -87,9 +92,6 @@ impl Guest {
                     return;
                 }
             };
-            if self.net.connections.len() >= MOST_CONNECTIONS {
-                continue;
-            }
             let conn = self.net.new_number();
             self.net
                 .connections

@@ -3,8 +3,9 @@
 use crate::driver::Driver;
 use harness_guest::{ACCEPTED, FromGuest, MOST_CONNECTIONS, PIECE, ProblemKind, ToGuest, WINDOW};
 use pretty_assertions::assert_eq;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
 
 const ADDRESS: [u8; 4] = [127, 0, 0, 1];
 
@@ -204,16 +205,26 @@ fn only_loopback_addresses_are_listened_to_and_only_while_wanted() {
 fn connections_are_bounded() {
     let mut driver = Driver::start();
     let port = listen(&mut driver, 1);
-    let streams: Vec<TcpStream> = (0..MOST_CONNECTIONS)
+    let mut streams: Vec<(TcpStream, u32)> = (0..MOST_CONNECTIONS)
         .map(|_| {
             let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            accepted(&mut driver, 1);
-            stream
+            (stream, accepted(&mut driver, 1))
         })
         .collect();
+    // It waits for a place: it must not come and go without anybody being told.
     let mut one_more = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    assert!(matches!(one_more.read(&mut [0]), Ok(0) | Err(_)));
-    drop(streams);
+    one_more
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let waited = one_more.read(&mut [0]).unwrap_err();
+    assert!(
+        matches!(waited.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{waited}"
+    );
+    let (stream, conn) = streams.pop().unwrap();
+    drop(stream);
+    driver.say(&ToGuest::NetReset { conn });
+    accepted(&mut driver, 1);
 }
 
 #[test]

@@ -10,23 +10,35 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use harness_core::event::AttemptEvent;
 use harness_core::outcome::Stage;
-use harness_core::ports::{Sandbox, SandboxFact, SandboxInfo, StoreError};
+use harness_core::ports::{FactBounds, FactRoom, Sandbox, SandboxFact, SandboxInfo, StoreError};
 
 use super::setup::within;
 use super::{Attempt, Break, Held};
 
 /// How long looking for a containment event may take.
 const LOOK: Duration = Duration::from_secs(10);
-/// How many facts of one attempt are logged.
-const LOGGED: u32 = 1000;
+/// How much of one attempt is logged.
+const LOGGED: FactBounds = FactBounds {
+    of_verdict: 500,
+    of_endpoint: 50,
+    others: 500,
+};
 
-/// How many facts were logged, and how many were not.
-#[derive(Debug, Default)]
+/// How much there is room for, and what was not logged.
+#[derive(Debug)]
 pub(super) struct FactBook {
-    logged: u32,
-    dropped: u64,
+    room: FactRoom,
     /// How many notes of each sandbox are in the log.
     noted: BTreeMap<String, usize>,
+}
+
+impl Default for FactBook {
+    fn default() -> Self {
+        Self {
+            room: FactRoom::new(LOGGED),
+            noted: BTreeMap::new(),
+        }
+    }
 }
 
 impl FactBook {
@@ -70,17 +82,14 @@ impl Attempt {
         for fact in facts {
             match &fact {
                 SandboxFact::Egress(attempt) => self.egress.count(attempt.verdict),
-                SandboxFact::ServiceEnded { .. } => {}
-                SandboxFact::Dropped { count } => {
-                    self.facts.dropped = self.facts.dropped.saturating_add(*count);
-                    continue;
-                }
+                SandboxFact::Dropped { egress, .. } => self.egress.add(*egress),
+                SandboxFact::EgressOpened(_)
+                | SandboxFact::ServiceEnded { .. }
+                | SandboxFact::ServiceBroken { .. } => {}
             }
-            if self.facts.logged >= LOGGED {
-                self.facts.dropped = self.facts.dropped.saturating_add(1);
+            if !self.facts.room.takes(&fact) {
                 continue;
             }
-            self.facts.logged += 1;
             let logged = self.journal.append(&AttemptEvent::SandboxReported { fact });
             failed = failed.or(logged.err());
         }
@@ -89,11 +98,9 @@ impl Attempt {
 
     /// Logs how many facts were not logged, once.
     pub(super) fn close_facts(&mut self) -> Result<(), StoreError> {
-        let count = std::mem::take(&mut self.facts.dropped);
-        if count == 0 {
+        let Some(fact) = self.facts.room.take_dropped() else {
             return Ok(());
-        }
-        let fact = SandboxFact::Dropped { count };
+        };
         self.journal.append(&AttemptEvent::SandboxReported { fact })
     }
 }

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use harness_core::event::{AttemptEvent, WaitReason};
 use harness_core::outcome::{Fault, Stage};
-use harness_core::ports::{ExecEnding, ExecRequest, ExecUser, PutFile, Sandbox, SandboxError};
+use harness_core::ports::{ExecEnding, ExecRequest, ExecUser, PutFile, Sandbox, SandboxError, StoreError};
 use harness_core::schedule::Scope;
 use harness_core::text::Capped;
 use harness_core::units::format_duration;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Attempt, Break};
+use super::{Attempt, Break, remove};
 use crate::starting::{first_files, provider, request, start};
 
 /// The longest time of one setup command.
 const SETUP_TIME: Duration = Duration::from_mins(10);
 /// The longest wait for an answer of the sandbox to anything but a command.
 pub(crate) const SANDBOX_TIME: Duration = Duration::from_mins(10);
+/// The longest time until a sandbox is there: services alone may take ten minutes to get healthy, and a daemon that
+/// struggles gets pauses of five.
+pub(crate) const START_TIME: Duration = Duration::from_mins(20);
 /// How much of a setup command's output is kept.
 const SETUP_OUTPUT: usize = 16 << 10;
 
@@ -44,7 +47,11 @@ impl Attempt {
             return Ok(false);
         }
         let before = self.journal.now();
-        match self.starting_ended().await {
+        let intact = match self.starting_ended().await {
+            Ok(()) => self.check_prepared().await?,
+            Err(error) => Err(error),
+        };
+        match intact {
             Ok(()) => {
                 self.sandbox_is_there(before).await?;
                 Ok(true)
@@ -53,11 +60,27 @@ impl Attempt {
             Err(error) => {
                 let took = self.journal.now().saturating_sub(before);
                 self.journal.waited(WaitReason::SandboxStart, took)?;
-                let text = format!("the sandbox could not be started ahead: {error}");
+                let text = format!("the sandbox could not be started ahead or did not last: {error}");
                 self.journal.append(&AttemptEvent::Noted { text })?;
                 Ok(false)
             }
         }
+    }
+
+    /// Checks that the sandbox that was started ahead is intact, and removes one that is not. After a containment event
+    /// it stays, to be kept.
+    async fn check_prepared(&mut self) -> Result<Result<(), SandboxError>, StoreError> {
+        let checked = match self.held.lock().await.as_deref() {
+            Some(sandbox) => within(SANDBOX_TIME, "look at a sandbox", sandbox.check()).await,
+            None => Ok(()),
+        };
+        if let Err(error) = &checked
+            && !error.is_breach()
+            && let Some(text) = remove(&self.held).await
+        {
+            self.journal.append(&AttemptEvent::Noted { text })?;
+        }
+        Ok(checked)
     }
 
     /// Starts a sandbox and puts it where teardown finds it.

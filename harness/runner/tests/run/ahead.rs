@@ -185,6 +185,38 @@ async fn a_failure_ahead_spends_no_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sandbox_that_broke_while_it_waited_is_replaced() {
+    let mut provider = starting(|_, _| (100, None));
+    let broke = AtomicBool::new(false);
+    provider.breaks = Box::new(move |request| {
+        let breaks = is_second(request) && !broke.swap(true, Ordering::Relaxed);
+        breaks.then_some(Duration::from_millis(500))
+    });
+    let world = one_by_one(3, 1, provider);
+    assert_eq!(world.run().await, Ok(COMPLETE));
+    assert_eq!(world.statuses(), [(TrialStatus::Success, 3)].into());
+    assert_eq!(world.endings().len(), 3, "no attempt is spent");
+    let seen = world.provider.seen();
+    assert_eq!((seen.tried, seen.stopped, seen.live), (4, 4, 0));
+    drop(seen);
+    let told: Vec<_> = world
+        .transcript(1, 1)
+        .into_iter()
+        .filter_map(|event| match event {
+            AttemptEvent::Noted { text } => Some(text),
+            AttemptEvent::SandboxStarted(info) => Some(info.id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].starts_with("the sandbox could not be started ahead or did not last: the sandbox is gone"),
+        "{told:?}"
+    );
+    assert_eq!(told[1], "box-3", "the fourth that was started");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_containment_event_ahead_ends_the_attempt_that_it_was_made_for() {
     let breach = || SandboxError::Breached {
         breach: "frames".to_owned(),

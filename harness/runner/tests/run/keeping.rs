@@ -19,14 +19,19 @@ use crate::world::{BOXED, World, task, within};
 const COMPLETE: RunEnding = RunEnding::Finished(Finish::Ended(RunEnd::Complete));
 
 fn egress(verdict: EgressVerdict) -> SandboxFact {
+    egress_to("example.org", verdict)
+}
+
+fn egress_to(host: &str, verdict: EgressVerdict) -> SandboxFact {
     SandboxFact::Egress(EgressAttempt {
-        host: "example.org".to_owned(),
+        host: host.to_owned(),
         port: 443,
         method: "connect".to_owned(),
         verdict,
         address: None,
         sent: 0,
         received: 0,
+        began: None,
         took: Duration::ZERO,
     })
 }
@@ -133,6 +138,25 @@ async fn what_is_kept_follows_from_what_was_asked_and_how_it_ended() {
             );
         }
     }
+}
+
+/// A sandbox that may be kept expires a day later than one that is not.
+#[tokio::test(start_paused = true)]
+async fn what_may_be_kept_expires_a_day_later() {
+    let mut expiries = Vec::new();
+    for keep in [KeepSandboxes::Never, KeepSandboxes::Failed, KeepSandboxes::All] {
+        let mut world = World::new(
+            "",
+            vec![task("a", 1, BOXED)],
+            turns(vec![submits("wrong")]),
+            Provider::new(|_, _| prints("")),
+        );
+        world.keep = keep;
+        assert_eq!(world.run().await, Ok(COMPLETE));
+        expiries.push(world.provider.seen().requests[0].labels.expires);
+    }
+    let day = Duration::from_hours(24);
+    assert_eq!(expiries[1..], [expiries[0].plus(day); 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,13 +340,24 @@ async fn facts_are_logged_where_they_happened_up_to_a_bound_and_counted_beyond()
     let mut provider = Provider::new(|_, _| prints(""));
     provider.reports = Arc::new(|request| match request.argv.last().unwrap().as_str() {
         "few" => vec![egress(EgressVerdict::Allowed), egress(EgressVerdict::NotListed)],
-        "many" => vec![egress(EgressVerdict::NotListed); 700],
-        _ => vec![SandboxFact::Dropped { count: 5 }],
+        "many" => (0..700)
+            .map(|n| egress_to(&format!("noise{n}.test"), EgressVerdict::NotListed))
+            .collect(),
+        "same" => vec![egress_to("192.0.2.1", EgressVerdict::Malformed); 70],
+        "probe" => vec![egress_to("169.254.169.254", EgressVerdict::Forbidden)],
+        _ => vec![SandboxFact::Dropped {
+            count: 5,
+            egress: EgressCounts {
+                allowed: 1,
+                blocked: 3,
+            },
+        }],
     });
     let answers = vec![
         bash("few"),
         bash("many"),
-        bash("many"),
+        bash("same"),
+        bash("probe"),
         bash("other"),
         submits("right"),
     ];
@@ -335,13 +370,24 @@ async fn facts_are_logged_where_they_happened_up_to_a_bound_and_counted_beyond()
         ["sandbox_reported", "sandbox_reported", "model_called"]
     );
     let facts = told(&world);
-    assert_eq!(facts.len(), 1001);
-    let fact = SandboxFact::Dropped { count: 402 + 5 };
+    // One that was allowed, 500 that were not listed, 50 that made no sense, the probe, and what was left out.
+    assert_eq!(facts.len(), 553);
+    let probe = AttemptEvent::SandboxReported {
+        fact: egress_to("169.254.169.254", EgressVerdict::Forbidden),
+    };
+    assert_eq!(facts[551], probe, "noise does not hide it");
+    let fact = SandboxFact::Dropped {
+        count: 201 + 20 + 5,
+        egress: EgressCounts {
+            allowed: 1,
+            blocked: 201 + 20 + 3,
+        },
+    };
     assert_eq!(facts.last(), Some(&AttemptEvent::SandboxReported { fact }));
     assert_eq!(names.last().map(String::as_str), Some("ended"));
     let counts = EgressCounts {
-        allowed: 1,
-        blocked: 1401,
+        allowed: 2,
+        blocked: 1 + 700 + 70 + 1 + 3,
     };
     assert_eq!(world.ending().egress, counts);
 }

@@ -14,7 +14,7 @@ use harness_core::sandbox::{ImageSource, SandboxSpec};
 use harness_core::task::FileData;
 use harness_core::text::Captured;
 use harness_core::units::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What a command does.
 pub(crate) enum Did {
@@ -83,6 +83,7 @@ type OnExec = dyn Fn(&mut Files, &ExecRequest) -> Did + Send + Sync;
 type OnTerminal = dyn Fn(&TerminalRequest) -> Result<Box<dyn Terminal>, SandboxError> + Send + Sync;
 type Notes = dyn Fn(&ExecRequest) -> Vec<String> + Send + Sync;
 type Reports = dyn Fn(&ExecRequest) -> Vec<SandboxFact> + Send + Sync;
+type Breaks = dyn Fn(&SandboxRequest) -> Option<Duration> + Send + Sync;
 type OnStart = dyn Fn(u32, &SandboxRequest) -> (Duration, Option<SandboxError>) + Send + Sync;
 
 /// What happened.
@@ -124,6 +125,8 @@ pub(crate) struct Provider {
     pub(crate) on_settle: (Option<Duration>, Vec<String>),
     /// What a command makes its sandbox report.
     pub(crate) reports: Arc<Reports>,
+    /// How long after its start a sandbox breaks.
+    pub(crate) breaks: Box<Breaks>,
     /// What a command makes its sandbox note.
     pub(crate) notes: Arc<Notes>,
     /// What looking for containment events finds.
@@ -148,6 +151,7 @@ impl Provider {
             keeps: Keeps::Well,
             on_settle: (Some(Duration::ZERO), Vec::new()),
             reports: Arc::new(|_| Vec::new()),
+            breaks: Box::new(|_| None),
             notes: Arc::new(|_| Vec::new()),
             on_check: Ok(()),
             image_takes: Duration::ZERO,
@@ -210,6 +214,7 @@ impl Provider {
             notes: Mutex::new(vec!["from the start".to_owned()]),
             on_check: self.on_check.clone(),
             stopped: Mutex::new(false),
+            breaks_at: (self.breaks)(request).map(|after| Instant::now() + after),
         }))
     }
 }
@@ -276,6 +281,7 @@ struct Fake {
     notes: Mutex<Vec<String>>,
     on_check: Result<(), SandboxError>,
     stopped: Mutex<bool>,
+    breaks_at: Option<Instant>,
 }
 
 impl Fake {
@@ -427,6 +433,12 @@ impl Sandbox for Fake {
             }
         }
         Box::pin(async { Ok(collector.finish()) })
+    }
+
+    fn check(&self) -> Later<'_, Result<(), SandboxError>> {
+        let broke = self.breaks_at.is_some_and(|at| Instant::now() >= at);
+        let broke = broke.then(|| gone(false)).map_or(Ok(()), Err);
+        Box::pin(std::future::ready(broke))
     }
 
     fn check_containment(&self) -> Later<'_, Result<(), SandboxError>> {

@@ -1,6 +1,7 @@
-//! The floor of the sandbox benchmark: a trial's calls of the Engine API and nothing else.
+//! The floor of the sandbox benchmark: calls of the Engine API and nothing else.
 //!
-//! Owns: create, start, one exec, one scoring exec, remove; over several connections at once. Must not: use `harness`.
+//! Owns: create, start, remove, and if wanted one exec for a tool call and one for the scorer; over several connections
+//! at once. Must not: use `harness`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,14 +12,23 @@ use serde_json::{Value, json};
 
 use crate::engine::Engine;
 
+/// What is done with a container between its creation and its removal.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Between {
+    /// It is started, no more: nothing that has a container can be faster.
+    Start,
+    /// Its tool call and its scorer are execs of the daemon, as without a helper.
+    StartAndExecs,
+}
+
 /// Returns how many raw trials a second the daemon does, so many at once.
-pub(super) fn rate(trials: usize, at_once: usize, image: &str) -> Result<f64> {
+pub(super) fn rate(between: Between, trials: usize, at_once: usize, image: &str) -> Result<f64> {
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     let work = || -> Result<()> {
         let mut engine = Engine::connect()?;
         while next.fetch_add(1, Ordering::Relaxed) < trials {
-            trial(&mut engine, image)?;
+            trial(&mut engine, between, image)?;
         }
         Ok(())
     };
@@ -32,18 +42,23 @@ pub(super) fn rate(trials: usize, at_once: usize, image: &str) -> Result<f64> {
     Ok(trials as f64 / start.elapsed().as_secs_f64())
 }
 
-fn trial(engine: &mut Engine, image: &str) -> Result<()> {
+fn trial(engine: &mut Engine, between: Between, image: &str) -> Result<()> {
     let created = engine.call("POST", "/containers/create", Some(&container(image)))?;
     let id = text(&created, "Id")?;
-    let result = work(engine, id);
+    let result = work(engine, between, id);
     let removed = engine.call("DELETE", &format!("/containers/{id}?force=true&v=true"), None);
     result.and(removed.map(|_| ()))
 }
 
-fn work(engine: &mut Engine, id: &str) -> Result<()> {
+fn work(engine: &mut Engine, between: Between, id: &str) -> Result<()> {
     engine.call("POST", &format!("/containers/{id}/start"), None)?;
-    exec(engine, id, "echo step")?;
-    exec(engine, id, "test -d /tmp")
+    match between {
+        Between::Start => Ok(()),
+        Between::StartAndExecs => {
+            exec(engine, id, "echo step")?;
+            exec(engine, id, "test -d /tmp")
+        }
+    }
 }
 
 fn exec(engine: &mut Engine, id: &str, shell: &str) -> Result<()> {

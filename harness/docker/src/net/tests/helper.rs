@@ -121,6 +121,13 @@ impl Helper {
         watch.wait_for(same).await.unwrap();
     }
 
+    /// Checks that the helper listens exactly there already.
+    pub(super) fn listens_to_now(&self, expected: &[([u8; 4], u16)]) {
+        let mut all: Vec<_> = self.sandbox.listening.borrow().values().copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, expected);
+    }
+
     /// How many connections it has.
     pub(super) fn connections(&self) -> usize {
         self.state(|state| state.pipes.len())

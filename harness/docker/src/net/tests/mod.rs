@@ -1,3 +1,4 @@
+mod carry;
 mod helper;
 mod http;
 mod mux;

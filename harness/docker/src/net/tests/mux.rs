@@ -417,6 +417,8 @@ async fn a_listener_has_a_backlog_and_an_end() {
         conn: ACCEPTED | number,
     };
     assert_eq!(all(&mut sent), [reset(65)], "the backlog is full");
+    let turned_away = [listener.take_turned_away(), listener.take_turned_away()];
+    assert_eq!(turned_away, [1, 0], "which is told once");
     let first = listener.accept().await.unwrap();
     drop(first);
     assert_eq!(all(&mut sent), [reset(1)]);

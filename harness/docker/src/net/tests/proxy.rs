@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use harness_core::egress::{AllowList, EgressAttempt, EgressVerdict};
+use harness_core::ports::SandboxFact;
 use pretty_assertions::assert_eq;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,8 @@ const PUBLIC: &str = "93.184.216.34";
 struct Stage {
     names: BTreeMap<&'static str, Vec<&'static str>>,
     servers: BTreeMap<SocketAddr, SocketAddr>,
+    /// This machine's own addresses.
+    own: Vec<IpAddr>,
     seen: Mutex<Vec<String>>,
 }
 
@@ -31,6 +34,15 @@ impl Outside for Stage {
         let addresses = self.names.get(name).ok_or_else(|| io::ErrorKind::NotFound.into());
         let addresses = addresses.map(|texts| texts.iter().map(|text| text.parse().unwrap()).collect());
         Box::pin(std::future::ready(addresses))
+    }
+
+    fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(self.own.clone())
+    }
+
+    /// All servers of the test are here, whatever they stand for.
+    fn ends_here(&self, _: &TcpStream) -> bool {
+        false
     }
 
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
@@ -49,7 +61,7 @@ impl Outside for Stage {
 struct Scene {
     proxy: Arc<Proxy>,
     stage: Arc<Stage>,
-    reports: Arc<Mutex<Vec<EgressAttempt>>>,
+    reports: Reports,
 }
 
 impl Scene {
@@ -89,23 +101,34 @@ impl Scene {
     }
 }
 
-type Reports = Arc<Mutex<Vec<EgressAttempt>>>;
+type Reports = Arc<Mutex<Vec<SandboxFact>>>;
 
 fn proxy(list: &[&str], outside: Arc<dyn Outside>) -> (Arc<Proxy>, Reports) {
     let reports = Reports::default();
     let taker = Arc::clone(&reports);
-    let report = Arc::new(move |attempt| taker.lock().unwrap().push(attempt));
+    let report = Arc::new(move |fact| taker.lock().unwrap().push(fact));
     let list = AllowList::parse(list.iter().copied()).unwrap();
-    (Arc::new(Proxy::new(list, outside, report)), reports)
+    let proxy = Proxy::new(list, BTreeMap::new(), outside, report);
+    (Arc::new(proxy), reports)
 }
 
-/// What was reported, without its times.
+/// What was reported of connections that are over, without its times.
 fn taken(reports: &Reports) -> Vec<EgressAttempt> {
-    let mut reports = std::mem::take(&mut *reports.lock().unwrap());
-    for report in &mut reports {
-        report.took = Duration::ZERO;
+    let facts = std::mem::take(&mut *reports.lock().unwrap());
+    let ended = facts.into_iter().filter_map(|fact| match fact {
+        SandboxFact::Egress(attempt) => Some(timeless(attempt)),
+        _ => None,
+    });
+    ended.collect()
+}
+
+fn timeless(attempt: EgressAttempt) -> EgressAttempt {
+    assert!(attempt.began.is_some(), "{attempt:?}");
+    EgressAttempt {
+        took: Duration::ZERO,
+        began: None,
+        ..attempt
     }
-    reports
 }
 
 fn report(method: &str, host: &str, port: u16, verdict: EgressVerdict) -> EgressAttempt {
@@ -117,6 +140,7 @@ fn report(method: &str, host: &str, port: u16, verdict: EgressVerdict) -> Egress
         address: None,
         sent: 0,
         received: 0,
+        began: None,
         took: Duration::ZERO,
     }
 }
@@ -156,6 +180,7 @@ fn stage(names: &[(&'static str, &[&'static str])], servers: &[(&str, SocketAddr
             .iter()
             .map(|(from, to)| (from.parse().unwrap(), *to))
             .collect(),
+        own: Vec::new(),
         seen: Mutex::default(),
     }
 }
@@ -414,7 +439,196 @@ async fn one_request_is_passed_on_and_nothing_behind_it() {
         .await;
     arrived += &served.await.unwrap();
     assert!(!arrived.contains("second"), "{arrived}");
-    assert_eq!(scene.reports().len(), 1);
+    let verdicts: Vec<_> = scene.reports().iter().map(|report| report.verdict).collect();
+    assert_eq!(verdicts, [EgressVerdict::Allowed, EgressVerdict::Failed]);
+}
+
+/// What comes behind a request is judged and reported, but never dialled.
+#[tokio::test]
+async fn requests_behind_another_one_leave_a_trace() {
+    use EgressVerdict::{Allowed, Failed, Forbidden, Malformed, NotListed};
+    let get = |host: &str| format!("GET http://{host}/ HTTP/1.1\r\n\r\n");
+    let table = [
+        (get("b.test"), vec![report("GET", "b.test", 80, NotListed)]),
+        (get("a.test"), vec![report("GET", "a.test", 80, Failed)]),
+        (
+            format!(
+                "{}{}",
+                get("169.254.169.254"),
+                "CONNECT b.test:443 HTTP/1.1\r\n\r\nGET"
+            ),
+            vec![
+                report("GET", "169.254.169.254", 80, Forbidden),
+                report("connect", "b.test", 443, NotListed),
+            ],
+        ),
+        (
+            format!(
+                "POST http://b.test/ HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\n{}",
+                get("c.test")
+            ),
+            vec![
+                report("POST", "b.test", 80, NotListed),
+                report("GET", "c.test", 80, NotListed),
+            ],
+        ),
+        ("GET http://b".to_owned(), vec![report("", "", 0, Malformed)]),
+        (
+            "\u{16}\u{3}\u{1}\n\n".to_owned(),
+            vec![report("", "", 0, Malformed)],
+        ),
+        (get("b.test").repeat(18), {
+            let mut all = vec![report("GET", "b.test", 80, NotListed); 16];
+            all.push(report("", "", 0, Malformed));
+            all
+        }),
+    ];
+    for (behind, expected) in table {
+        let (address, _served) = server("HTTP/1.1 200 OK\r\n\r\nhello").await;
+        let scene = Scene::new(
+            &["a.test:80"],
+            stage(&[("a.test", &[PUBLIC])], &[("93.184.216.34:80", address)]),
+        );
+        let (mut client, serving) = scene.connect();
+        let first = "POST http://a.test/ HTTP/1.1\r\nContent-Length: 3\r\n\r\n123";
+        client
+            .write_all(format!("{first}{behind}").as_bytes())
+            .await
+            .unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        serving.await.unwrap();
+        let reports = scene.reports();
+        assert_eq!(reports[0].verdict, Allowed, "{behind}");
+        assert_eq!(reports[1..], expected, "{behind}");
+        assert_eq!(
+            scene.seen(),
+            ["resolve a.test", "dial 93.184.216.34:80"],
+            "{behind}"
+        );
+    }
+}
+
+/// A name of the list that leads to one of this host's own public addresses.
+#[tokio::test]
+async fn a_name_cannot_be_turned_to_this_hosts_public_address() {
+    let names: &[(&'static str, &[&'static str])] = &[("a.test", &["::ffff:93.184.216.34", PUBLIC])];
+    let mut outside = stage(names, &[]);
+    outside.own = vec![PUBLIC.parse().unwrap(), "::1".parse().unwrap()];
+    let scene = Scene::new(&["a.test:80"], outside);
+    let answer = scene.ask("CONNECT a.test:80 HTTP/1.1\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
+    assert_eq!(scene.seen(), ["resolve a.test"]);
+    let forbidden = report("connect", "a.test", 80, EgressVerdict::Forbidden);
+    assert_eq!(scene.reports(), [forbidden]);
+}
+
+#[tokio::test]
+async fn this_host_knows_its_own_addresses_and_the_connections_to_them() {
+    let own = RealOutside.own_addresses().unwrap();
+    assert!(own.contains(&"127.0.0.1".parse().unwrap()), "{own:?}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = RealOutside.dial(address).await.unwrap();
+    assert!(RealOutside.ends_here(&stream));
+    // Where a connection ends elsewhere, its two ends differ; on this machine two loopback addresses stand for that.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(address).await.unwrap();
+    assert!(!RealOutside.ends_here(&stream));
+}
+
+/// What a task's own services are asked through the proxy stays inside, and is no attempt to get out.
+#[tokio::test]
+async fn a_service_is_reached_through_the_proxy_without_a_report() {
+    let helper = Helper::start();
+    let port = 8000;
+    let mut servers = helper.serve(port);
+    tokio::spawn(async move {
+        while let Some(mut stream) = servers.recv().await {
+            let mut head = Vec::new();
+            while !ended(&head) {
+                stream.read_buf(&mut head).await.unwrap();
+            }
+            let answer = b"HTTP/1.1 200 OK\r\n\r\nfrom the shop";
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    let reports = Reports::default();
+    let taker = Arc::clone(&reports);
+    let report = Arc::new(move |fact| taker.lock().unwrap().push(fact));
+    let services = BTreeMap::from([("shop".to_owned(), helper.net.clone())]);
+    let outside = Arc::new(Stage::default());
+    let shown: Arc<dyn Outside> = Arc::clone(&outside) as _;
+    let proxy = Proxy::new(AllowList::default(), services, shown, report);
+    for (asked, expected) in [
+        (
+            format!("GET http://Shop:{port}/ HTTP/1.1\r\n\r\n"),
+            "from the shop",
+        ),
+        (
+            format!("CONNECT shop:{port} HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+            "from the shop",
+        ),
+        (
+            "GET http://shop:1/ HTTP/1.1\r\n\r\n".to_owned(),
+            "shop:1 cannot be reached\n",
+        ),
+    ] {
+        let (mut client, stream) = duplex(1 << 16);
+        client.write_all(asked.as_bytes()).await.unwrap();
+        let asking = async move {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let ((), answer) = tokio::join!(proxy.serve(stream), asking);
+        assert!(answer.ends_with(expected), "{asked}: {answer}");
+    }
+    assert_eq!(*reports.lock().unwrap(), Vec::new());
+    assert_eq!(outside.seen.lock().unwrap().len(), 0);
+    let (mut client, stream) = duplex(1 << 16);
+    client
+        .write_all(b"GET http://shop.test/ HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    proxy.serve(stream).await;
+    assert_eq!(taken(&reports).len(), 1, "another host is none of them");
+}
+
+/// A tunnel is reported when it opens: its end may never come to be reported.
+#[tokio::test]
+async fn a_tunnel_is_reported_when_it_opens() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let scene = Scene::new(
+        &["a.test:80"],
+        stage(&[("a.test", &[PUBLIC])], &[("93.184.216.34:80", address)]),
+    );
+    let (mut client, serving) = scene.connect();
+    client
+        .write_all(b"CONNECT a.test:80 HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    client.read_exact(&mut [0; 12]).await.unwrap();
+    let facts = std::mem::take(&mut *scene.reports.lock().unwrap());
+    let [SandboxFact::EgressOpened(opened)] = &facts[..] else {
+        panic!("{facts:?}");
+    };
+    let expected = EgressAttempt {
+        address: Some("93.184.216.34:80".to_owned()),
+        ..report("connect", "a.test", 80, EgressVerdict::Allowed)
+    };
+    assert_eq!(timeless(opened.clone()), expected);
+    drop((client, listener));
+    serving.await.unwrap();
+    let facts = std::mem::take(&mut *scene.reports.lock().unwrap());
+    let [SandboxFact::Egress(ended)] = &facts[..] else {
+        panic!("{facts:?}");
+    };
+    assert_eq!(ended.began, opened.began, "so that both can be told to be one");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use pretty_assertions::assert_eq;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::helper::Helper;
+use crate::net::services::FirstRound;
 use crate::net::{Member, addresses, hosts, relay};
 
 const APP: [u8; 4] = [127, 1, 0, 1];
@@ -25,6 +26,11 @@ fn ports(helper: &Helper, ports: &[u16]) {
     });
 }
 
+/// Nobody waits for the first round.
+fn nobody() -> FirstRound {
+    tokio::sync::mpsc::channel(1).0
+}
+
 /// A sandbox and the services `app` and `db`, whose ports are being watched.
 async fn three() -> [Helper; 3] {
     let helpers = [Helper::start(), Helper::start(), Helper::start()];
@@ -34,7 +40,7 @@ async fn three() -> [Helper; 3] {
         member("db", db, &[]),
         member("app", app, &[]),
     ];
-    tokio::spawn(relay(members));
+    tokio::spawn(relay(members, nobody()));
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     helpers
@@ -151,11 +157,10 @@ async fn a_port_that_is_taken_is_tried_again() {
     let [sandbox, app, db] = [Helper::start(), Helper::start(), Helper::start()];
     let mut own = member("app", &app, &[]);
     own.own_ports.insert(80);
-    tokio::spawn(relay(vec![
-        member("", &sandbox, &[80]),
-        own,
-        member("db", &db, &[]),
-    ]));
+    tokio::spawn(relay(
+        vec![member("", &sandbox, &[80]), own, member("db", &db, &[])],
+        nobody(),
+    ));
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
     ports(&db, &[80, 81]);
@@ -163,4 +168,24 @@ async fn a_port_that_is_taken_is_tried_again() {
     sandbox.refuse_nothing();
     sandbox.listens_to(&[(DB, 80), (DB, 81)]).await;
     app.listens_to(&[(DB, 81)]).await;
+}
+
+/// Whoever waits for the first round finds the known ports listened for, those that are taken left aside.
+#[tokio::test(start_paused = true)]
+async fn the_first_round_ends_when_every_known_port_was_tried() {
+    let [sandbox, app, db] = [Helper::start(), Helper::start(), Helper::start()];
+    let members = vec![
+        member("", &sandbox, &[80]),
+        member("app", &app, &[]),
+        member("db", &db, &[]),
+    ];
+    for service in [&app, &db] {
+        let _ = service.net.ports();
+    }
+    ports(&db, &[80, 81]);
+    let (first, mut over) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(relay(members, first));
+    assert!(over.recv().await.is_none());
+    sandbox.listens_to_now(&[(DB, 81)]);
+    app.listens_to_now(&[(DB, 80), (DB, 81)]);
 }

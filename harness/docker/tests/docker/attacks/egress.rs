@@ -121,19 +121,27 @@ async fn listed_and_not(runtime: Runtime) {
     assert_eq!(other_seen.load(Ordering::Relaxed), 0);
 }
 
-/// Looks at what was reported: two requests that were passed on, then so many that were not.
+/// Looks at what was reported: two requests that were passed on, and so many that were not.
 async fn check_facts(sandbox: &dyn Sandbox, refused: usize, port: u16) {
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    let facts = sandbox.take_facts();
-    let mut attempts = Vec::new();
-    for fact in facts {
-        match fact {
-            SandboxFact::Egress(attempt) => attempts.push(attempt),
-            other => panic!("{other:?}"),
+    let (mut passed, mut blocked, mut opened) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..100 {
+        for fact in sandbox.take_facts() {
+            match fact {
+                SandboxFact::Egress(attempt) if attempt.verdict.blocked() => blocked.push(attempt),
+                SandboxFact::Egress(attempt) => passed.push(attempt),
+                SandboxFact::EgressOpened(_) => opened += 1,
+                other => panic!("{other:?}"),
+            }
         }
+        // One more that was refused is the smuggled one, which may be understood as far as its first request.
+        if passed.len() + blocked.len() > 2 + refused {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     let address = format!("127.0.0.1:{port}");
-    for allowed in &attempts[..2] {
+    assert!(passed.len() >= 2 && opened == 1, "{passed:?}");
+    for allowed in &passed[..2] {
         assert_eq!(
             (allowed.verdict, allowed.port, allowed.address.as_deref()),
             (EgressVerdict::Allowed, port, Some(address.as_str())),
@@ -141,11 +149,9 @@ async fn check_facts(sandbox: &dyn Sandbox, refused: usize, port: u16) {
         );
         assert!(allowed.sent > 0 && allowed.received > 40, "{allowed:?}");
     }
-    let blocked: Vec<_> = attempts[2..2 + refused].iter().collect();
+    assert!(blocked.len() >= refused, "{blocked:?}");
     assert!(
-        blocked
-            .iter()
-            .all(|attempt| attempt.verdict.blocked() && attempt.address.is_none()),
+        blocked.iter().all(|attempt| attempt.address.is_none()),
         "{blocked:?}"
     );
     let metadata = blocked

@@ -161,10 +161,12 @@ async fn of_services_of_which_one_is_gone(runtime: Runtime) {
 /// The process is killed between the two steps of a quarantine.
 async fn cut_short(runtime: Runtime) {
     with_bench(runtime, async move |bench| {
-        let (named, paused) = (
-            bench.start(busybox_on(runtime)).await.info().id,
-            bench.start(busybox_on(runtime)).await.info().id,
+        // Held until the end: one that is dropped is removed.
+        let (one, other) = (
+            bench.start(busybox_on(runtime)).await,
+            bench.start(busybox_on(runtime)).await,
         );
+        let (named, paused) = (one.info().id, other.info().id);
         rename_container(&named, &name_of(&named)).await;
         pause_container(&paused).await;
         no_sweep_takes(bench, &[&named, &paused]).await;

@@ -3,14 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness_core::ports::{SandboxFact, SandboxProvider, SweepScope};
+use harness_core::ports::{Sandbox, SandboxFact, SandboxProvider, SweepScope};
 use harness_core::sandbox::{Healthcheck, ImageSource, NetworkPolicy, Runtime, SandboxSpec, ServiceSpec};
 use pretty_assertions::assert_eq;
 
+use super::forging::{every_forgery, octal};
 use super::{attack, busybox_on, under_each_runtime};
-use crate::support::{Bench, ask, daemon_knows, inspect, sh, sh_for};
+use crate::support::{Bench, ask, daemon_knows, inspect, kill_container, service_containers, sh, sh_for};
 
-under_each_runtime!(by_name, hostile_service, ends, unhealthy);
+under_each_runtime!(
+    by_name,
+    hostile_service,
+    ends,
+    is_killed,
+    unhealthy,
+    through_the_proxy
+);
 
 fn service(script: &str) -> ServiceSpec {
     ServiceSpec {
@@ -120,36 +128,113 @@ async fn hostile_service(runtime: Runtime) {
     .await;
 }
 
+/// Takes what a sandbox reports until there is something.
+async fn first_facts(sandbox: &dyn Sandbox) -> Vec<SandboxFact> {
+    for _ in 0..300 {
+        let facts = sandbox.take_facts();
+        if !facts.is_empty() {
+            return facts;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Vec::new()
+}
+
+/// A service that listens until somebody connects.
+fn short(then: &str) -> ServiceSpec {
+    service(&format!("nc -l -p 8080 >/dev/null; {then}"))
+}
+
 async fn ends(runtime: Runtime) {
-    let short = service("httpd -p 8080 -h /; sleep 3; echo last words; exit 7");
-    attack(
-        with_services(runtime, vec![("short", short), ("long", web("long", 8081))]),
-        async |sandbox| {
-            let mut facts = Vec::new();
-            for _ in 0..100 {
-                facts.extend(sandbox.take_facts());
-                if !facts.is_empty() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            let [
-                SandboxFact::ServiceEnded {
-                    service,
-                    code,
-                    output,
-                },
-            ] = &facts[..]
-            else {
-                panic!("{facts:?}");
-            };
-            assert_eq!(
-                (service.as_str(), *code, output.text.trim()),
-                ("short", 7, "last words")
-            );
-            assert_eq!(ask(&*sandbox, sh("wget -q -O - http://long:8081/")).await, "long");
-        },
-    )
+    let spec = vec![
+        ("short", short("echo last words; exit 7")),
+        ("long", web("long", 8081)),
+    ];
+    attack(with_services(runtime, spec), async |sandbox| {
+        assert_eq!(sandbox.take_facts(), Vec::new());
+        ask(&*sandbox, sh("echo | nc short 8080")).await;
+        let facts = first_facts(&*sandbox).await;
+        let [
+            SandboxFact::ServiceEnded {
+                service,
+                code,
+                output,
+            },
+        ] = &facts[..]
+        else {
+            panic!("{facts:?}");
+        };
+        assert_eq!(
+            (service.as_str(), *code, output.text.trim()),
+            ("short", 7, "last words")
+        );
+        assert_eq!(ask(&*sandbox, sh("wget -q -O - http://long:8081/")).await, "long");
+    })
+    .await;
+}
+
+/// The death of a whole service is reported; the sandbox goes on.
+async fn is_killed(runtime: Runtime) {
+    let spec = vec![("short", web("short", 8080)), ("long", web("long", 8081))];
+    attack(with_services(runtime, spec), async |sandbox| {
+        let killed = service_containers(&sandbox.info().id).await;
+        let mut found = Vec::new();
+        for id in &killed {
+            kill_container(id).await;
+            found.extend(first_facts(&*sandbox).await);
+        }
+        let broken = found.iter().map(|fact| match fact {
+            SandboxFact::ServiceBroken { service, .. } => service.as_str(),
+            other => panic!("{other:?}"),
+        });
+        let mut broken: Vec<_> = broken.collect();
+        broken.sort_unstable();
+        assert_eq!(broken, ["long", "short"]);
+        assert_eq!(ask(&*sandbox, sh("echo goes on")).await, "goes on");
+        let error = sandbox.check().await.unwrap_err();
+        assert_eq!(error.name(), "service", "{error}");
+    })
+    .await;
+}
+
+/// What a service's helper says is checked like that of the sandbox. Under gVisor (as of 2022) root has a way to the
+/// helper's streams.
+#[tokio::test]
+async fn forged_frames_of_a_service() {
+    let forged = octal(&every_forgery().concat());
+    let forge =
+        format!("for to in 0 1 2; do (printf '{forged}' >/proc/1/fd/$to) 2>/dev/null; done; sleep 1000");
+    let spec = with_services(
+        Runtime::Runsc,
+        vec![("bad", short(&forge)), ("good", web("good", 8081))],
+    );
+    attack(spec, async |sandbox| {
+        sandbox.check().await.unwrap();
+        let _ = sandbox.exec(&sh("echo | nc bad 8080")).await;
+        let facts = first_facts(&*sandbox).await;
+        assert!(
+            matches!(&facts[..], [SandboxFact::ServiceBroken { service, detail }]
+                if service == "bad" && detail.starts_with("containment event: ")),
+            "{facts:?}"
+        );
+        let error = sandbox.exec(&sh("echo unharmed")).await.unwrap_err();
+        assert!(error.is_breach(), "{error}");
+        assert!(error.to_string().contains("service `bad`: "), "{error}");
+    })
+    .await;
+}
+
+/// A program that asks the proxy for a service gets there, and that is no attempt to get out.
+async fn through_the_proxy(runtime: Runtime) {
+    let mut spec = with_services(runtime, vec![("shop", web("shop", 8000))]);
+    spec.network = NetworkPolicy::Allow(vec!["shop:8000".to_owned()]);
+    attack(spec, async |sandbox| {
+        // Busybox takes no notice of `no_proxy`.
+        assert_eq!(ask(&*sandbox, sh("wget -q -O - http://shop:8000/")).await, "shop");
+        let tunnel = "printf 'CONNECT shop:8000 HTTP/1.1\\r\\n\\r\\nGET / HTTP/1.0\\r\\n\\r\\n' | nc proxy 3128 | tail -n 1";
+        assert_eq!(ask(&*sandbox, sh(tunnel)).await, "shop");
+        assert_eq!(sandbox.take_facts(), Vec::new());
+    })
     .await;
 }
 
@@ -162,7 +247,7 @@ async fn unhealthy(runtime: Runtime) {
         ..web("sick", 8080)
     };
     let cases = [
-        (sick, "service `sick` is not healthy after 1 tries: no"),
+        (sick, "service `sick` is not healthy after 5 tries: no"),
         (
             service("echo broken; exit 3"),
             "service `sick` ended with code 3: broken",
@@ -188,4 +273,30 @@ async fn unhealthy(runtime: Runtime) {
         bench.close().await;
         assert_eq!(left, Vec::new());
     }
+}
+
+/// A start that is cut off leaves nothing behind, whatever it was about.
+#[tokio::test]
+async fn a_start_that_is_cut_off() {
+    let Some(bench) = Bench::open().await else { return };
+    let sick = ServiceSpec {
+        healthcheck: Some(Healthcheck {
+            run: "exit 1".to_owned(),
+            retries: 600,
+        }),
+        ..web("sick", 8080)
+    };
+    let spec = with_services(Runtime::Runc, vec![("sick", sick), ("well", web("well", 8081))]);
+    let request = bench.request(spec, Vec::new()).await;
+    // While containers are made, while they start, and while a service is waited for.
+    for millis in [1, 20, 60, 150, 400, 4000] {
+        let starting = bench.provider.start(&request);
+        let cut = tokio::time::timeout(Duration::from_millis(millis), starting).await;
+        assert!(cut.is_err(), "{millis}");
+    }
+    assert_eq!(bench.provider.settle().await, super::NOTHING);
+    let scope = SweepScope::Run(bench.run.clone());
+    let left = bench.provider.leftovers(&scope).await.unwrap();
+    bench.close().await;
+    assert_eq!(left, Vec::new());
 }
