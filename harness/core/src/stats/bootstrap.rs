@@ -1,0 +1,1 @@
+//! The cluster bootstrap and bias-corrected accelerated (BCa) intervals.

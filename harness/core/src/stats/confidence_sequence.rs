@@ -1,0 +1,1 @@
+//! Confidence sequences: intervals that hold at every look.

@@ -1,0 +1,1 @@
+//! Effects of elicitation: recovered fraction, gap, improvement ratio, StrongREJECT.

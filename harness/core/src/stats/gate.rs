@@ -1,0 +1,1 @@
+//! The gate rule: three-way decisions by one-sided e-processes, valid at every look.

@@ -1,0 +1,1 @@
+//! Comparisons of independent groups: differences of proportions, Fisher, Welch, Bayesian comparison.

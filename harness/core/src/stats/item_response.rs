@@ -1,0 +1,1 @@
+//! Rasch ability and person fit.

@@ -1,0 +1,1 @@
+//! Rates that an imperfect labeller measured: Rogan-Gladen, its Bayesian form, prediction-powered inference.

@@ -1,0 +1,1 @@
+//! Comparisons over the same samples: McNemar, sign flips, differences of paired proportions.

@@ -1,0 +1,1 @@
+//! Sample sizes, power and smallest detectable effects.

@@ -1,0 +1,1 @@
+//! Repeated attempts: pass@k, pass^k, best of k.

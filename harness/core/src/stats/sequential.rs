@@ -1,0 +1,1 @@
+//! Sequential tests with planned ends: SPRT, alpha spending, group-sequential designs, fixed rule-out designs.

@@ -1,0 +1,1 @@
+//! Success rates beside spurious failures: worst-case bounds, Imbens-Manski, audits, conversion.

@@ -1,0 +1,1 @@
+//! Standard errors of a mean: plain, clustered, paired, and with repeated samples.

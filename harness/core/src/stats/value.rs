@@ -1,0 +1,284 @@
+//! What statistics are made of and come out as: rates with their denominators, intervals with their methods.
+//!
+//! Owns: types that can't hold nonsense and can't lose their denominator. Must not: compute anything but checks.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A probability strictly between 0 and 1: a confidence, an error rate, a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Level(f64);
+
+impl Level {
+    /// 95 %, the confidence of intervals that people see.
+    pub const P95: Self = Self(0.95);
+    /// 5 %, the usual error rate.
+    pub const P05: Self = Self(0.05);
+
+    /// Checks a probability.
+    ///
+    /// # Errors
+    /// It does not lie strictly between 0 and 1, or is no number. `what` names it in the message.
+    pub fn new(what: &'static str, value: f64) -> Result<Self, StatsError> {
+        if value > 0.0 && value < 1.0 {
+            Ok(Self(value))
+        } else {
+            Err(StatsError::NotALevel { what, value })
+        }
+    }
+
+    /// Returns the probability.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// Returns one minus the probability.
+    #[must_use]
+    pub fn complement(self) -> Self {
+        Self(1.0 - self.0)
+    }
+}
+
+/// Which ends of an interval say something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Both, each with half the error.
+    Two,
+    /// The lower: "at least". The upper end is the edge of the range.
+    Lower,
+    /// The upper: "at most". The lower end is the edge of the range.
+    Upper,
+}
+
+/// How an interval was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Wilson's score interval.
+    Wilson,
+    /// Wilson's with a continuity correction.
+    WilsonContinuity,
+    /// Exact, by Clopper and Pearson.
+    ClopperPearson,
+    /// Equal-tailed, with Jeffreys' prior.
+    Jeffreys,
+    /// Equal-tailed, with a uniform prior.
+    Uniform,
+    /// By Agresti and Coull.
+    AgrestiCoull,
+    /// Normal approximation.
+    Wald,
+}
+
+impl Method {
+    /// Returns the name that reports print.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wilson => "Wilson",
+            Self::WilsonContinuity => "Wilson, continuity-corrected",
+            Self::ClopperPearson => "Clopper-Pearson",
+            Self::Jeffreys => "Jeffreys",
+            Self::Uniform => "Beta posterior, uniform prior",
+            Self::AgrestiCoull => "Agresti-Coull",
+            Self::Wald => "Wald",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An interval with what it takes to read it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    /// The lower end, in the unit of what is estimated.
+    pub lower: f64,
+    /// The upper end.
+    pub upper: f64,
+    /// The share of such intervals that hold the true value.
+    pub confidence: Level,
+    /// Which ends say something.
+    pub side: Side,
+    /// How it was computed.
+    pub method: Method,
+}
+
+/// A value with its interval: what a report may print.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The point.
+    pub value: f64,
+    /// Around it; not always with the point in its middle.
+    pub interval: Interval,
+    /// How many independent units it rests on (tasks, clusters, pairs): the denominator.
+    pub units: u64,
+}
+
+/// A p-value with what was tested.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+pub struct PValue {
+    /// The probability of data at least as extreme if the hypothesis holds; never 0.
+    pub value: f64,
+    /// The test's name, as reports print it.
+    pub test: &'static str,
+}
+
+/// Why units are not in a denominator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Excluded {
+    /// The reason, such as "void" or "unscored".
+    pub why: String,
+    /// How many.
+    pub units: u64,
+}
+
+/// Successes among counted units, and what is in neither.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rate {
+    successes: u64,
+    units: u64,
+    excluded: Vec<Excluded>,
+}
+
+impl Rate {
+    /// Makes a rate; `units` is the denominator, `excluded` is in neither count.
+    ///
+    /// # Errors
+    /// There are more successes than units.
+    pub fn new(successes: u64, units: u64, excluded: Vec<Excluded>) -> Result<Self, StatsError> {
+        if successes > units {
+            return Err(StatsError::MoreSuccessesThanUnits { successes, units });
+        }
+        Ok(Self {
+            successes,
+            units,
+            excluded,
+        })
+    }
+
+    /// Makes a rate from which nothing is excluded.
+    ///
+    /// # Errors
+    /// There are more successes than units.
+    pub fn of(successes: u64, units: u64) -> Result<Self, StatsError> {
+        Self::new(successes, units, Vec::new())
+    }
+
+    /// Returns the successes: the numerator.
+    pub fn successes(&self) -> u64 {
+        self.successes
+    }
+
+    /// Returns the failures: units without success.
+    pub fn failures(&self) -> u64 {
+        self.units - self.successes
+    }
+
+    /// Returns the counted units: the denominator.
+    pub fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Returns what was left out, by reason.
+    pub fn excluded(&self) -> &[Excluded] {
+        &self.excluded
+    }
+}
+
+/// Why a statistic can't be computed. A report says this instead of a number.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum StatsError {
+    /// A probability that is none, or is 0 or 1 where neither makes sense.
+    #[error("{what} must lie strictly between 0 and 1, found {value}")]
+    NotALevel {
+        /// Which.
+        what: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// A count over its total.
+    #[error("{successes} successes among {units} units")]
+    MoreSuccessesThanUnits {
+        /// The numerator.
+        successes: u64,
+        /// The denominator.
+        units: u64,
+    },
+    /// Too little data.
+    #[error("{what} needs at least {needed} {unit}, found {found}")]
+    TooFew {
+        /// The method.
+        what: &'static str,
+        /// Of what.
+        unit: &'static str,
+        /// How many it takes.
+        needed: u64,
+        /// How many there are.
+        found: u64,
+    },
+    /// Lists that belong together differ in length.
+    #[error("{what}: {left} values beside {right}")]
+    Lengths {
+        /// Which lists.
+        what: &'static str,
+        /// Length of the first.
+        left: usize,
+        /// Length of the second.
+        right: usize,
+    },
+    /// A value that is no number or infinite.
+    #[error("{what} at position {at} is not a finite number")]
+    NotFinite {
+        /// Which list.
+        what: &'static str,
+        /// The place, from 0.
+        at: usize,
+    },
+    /// A value outside its range.
+    #[error("{what} must lie from {least} to {most}, found {value}")]
+    OutOfRange {
+        /// Which.
+        what: &'static str,
+        /// The value.
+        value: f64,
+        /// The least that is allowed.
+        least: f64,
+        /// The most that is allowed.
+        most: f64,
+    },
+    /// The data leave the value undefined.
+    #[error("{what} is undefined: {why}")]
+    Undefined {
+        /// Which statistic.
+        what: &'static str,
+        /// What in the data makes it so.
+        why: &'static str,
+    },
+    /// A search for a root or a maximum did not end.
+    #[error("{what} did not converge after {rounds} rounds")]
+    NoConvergence {
+        /// Which.
+        what: &'static str,
+        /// How many rounds were tried.
+        rounds: u32,
+    },
+}
+
+impl StatsError {
+    /// Checks that every value is finite.
+    ///
+    /// # Errors
+    /// One is not; the first is named.
+    pub fn check_finite(what: &'static str, values: &[f64]) -> Result<(), Self> {
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(Self::NotFinite { what, at }),
+            None => Ok(()),
+        }
+    }
+}
