@@ -26,4 +26,6 @@ pub mod spurious;
 pub mod standard_error;
 mod value;
 
-pub use value::{Estimate, Excluded, Interval, Level, Method, PValue, Rate, Side, StatsError};
+pub use value::{
+    CountInterval, Estimate, Excluded, Interval, Level, Method, PValue, Posterior, Rate, Side, StatsError,
+};

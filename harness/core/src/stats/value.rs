@@ -71,6 +71,36 @@ pub enum Method {
     AgrestiCoull,
     /// Normal approximation.
     Wald,
+    /// Student's t over independent units, with units minus one degrees of freedom.
+    StudentT,
+    /// Clopper-Pearson's of the rate of one attempt, carried over to several attempts.
+    RepeatedClopperPearson,
+    /// Corrected for a labeller's errors, normal approximation.
+    RoganGladen,
+    /// Corrected for a labeller's errors, with the adjustment by Lang and Reiczigel.
+    LangReiczigel,
+    /// Prediction-powered inference.
+    PredictionPowered,
+    /// Central part of a posterior, by quadrature.
+    Posterior,
+    /// Exact for a sample from a finite population.
+    Hypergeometric,
+    /// From the lower end for the worst case to the upper end for the best, both by Clopper and Pearson.
+    WorstCase,
+    /// For a rate of which only bounds are known, by Imbens and Manski.
+    ImbensManski,
+    /// A finite-population audit and Clopper-Pearson, each with half the error.
+    AuditedClopperPearson,
+    /// Large-sample variance of kappa, by Fleiss, Cohen and Everitt.
+    FleissCohenEveritt,
+    /// Large-sample variance of AC1, by Gwet.
+    Gwet,
+    /// Jackknife over units, with Student's t.
+    Jackknife,
+    /// First-order propagation of variances.
+    DeltaMethod,
+    /// Fisher information, normal approximation.
+    FisherInformation,
 }
 
 impl Method {
@@ -84,6 +114,21 @@ impl Method {
             Self::Uniform => "Beta posterior, uniform prior",
             Self::AgrestiCoull => "Agresti-Coull",
             Self::Wald => "Wald",
+            Self::StudentT => "Student's t",
+            Self::RepeatedClopperPearson => "Clopper-Pearson, for repeated attempts",
+            Self::RoganGladen => "Rogan-Gladen",
+            Self::LangReiczigel => "Lang-Reiczigel",
+            Self::PredictionPowered => "prediction-powered",
+            Self::Posterior => "posterior",
+            Self::Hypergeometric => "hypergeometric",
+            Self::WorstCase => "worst case, Clopper-Pearson ends",
+            Self::ImbensManski => "Imbens-Manski",
+            Self::AuditedClopperPearson => "audit and Clopper-Pearson",
+            Self::FleissCohenEveritt => "Fleiss-Cohen-Everitt",
+            Self::Gwet => "Gwet",
+            Self::Jackknife => "jackknife",
+            Self::DeltaMethod => "delta method",
+            Self::FisherInformation => "Fisher information",
         }
     }
 }
@@ -118,6 +163,36 @@ pub struct Estimate {
     pub interval: Interval,
     /// How many independent units it rests on (tasks, clusters, pairs): the denominator.
     pub units: u64,
+}
+
+/// What a posterior says about a value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Posterior {
+    /// Its mean.
+    pub mean: f64,
+    /// Its median.
+    pub median: f64,
+    /// The quantiles that leave the same probability outside on both sides.
+    pub interval: Interval,
+    /// How many independent units the data are.
+    pub units: u64,
+}
+
+/// A whole number that is known to lie between two others.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CountInterval {
+    /// The least.
+    pub lower: u64,
+    /// The most.
+    pub upper: u64,
+    /// Among how many.
+    pub of: u64,
+    /// The share of such intervals that hold the true number, at least.
+    pub confidence: Level,
+    /// Which ends say something.
+    pub side: Side,
+    /// How it was computed.
+    pub method: Method,
 }
 
 /// A p-value with what was tested.
@@ -259,6 +334,36 @@ pub enum StatsError {
         what: &'static str,
         /// What in the data makes it so.
         why: &'static str,
+    },
+    /// More than there can be.
+    #[error("{what}: {found} of {most}")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many were given.
+        found: u64,
+        /// How many there are.
+        most: u64,
+    },
+    /// A labeller so poor that a correction for its errors would be noise.
+    #[error(
+        "the labeller is too poor to correct for: sensitivity + specificity - 1 is {informedness:.3}, at least {lower:.3} with confidence; it takes 0.3 and a lower end above 0"
+    )]
+    PoorLabeller {
+        /// Sensitivity + specificity - 1.
+        informedness: f64,
+        /// The lower end of its interval.
+        lower: f64,
+    },
+    /// A labeller that was calibrated on other failures than those it labelled.
+    #[error(
+        "the labeller was calibrated on {calibrated}, not on {applied}; no correction is valid, give bounds"
+    )]
+    OtherPopulation {
+        /// Where its errors were measured.
+        calibrated: String,
+        /// What it labelled.
+        applied: String,
     },
     /// A search for a root or a maximum did not end.
     #[error("{what} did not converge after {rounds} rounds")]
