@@ -14,7 +14,8 @@ mod counts;
 mod tests;
 
 pub use beta::{
-    beta_cdf, beta_quantile, beta_sf, ln_beta, ln_beta_cdf, ln_beta_kernel, ln_beta_sf, ln_gamma,
+    beta_cdf, beta_quantile, beta_sf, beta_upper_quantile, ln_beta, ln_beta_cdf, ln_beta_kernel, ln_beta_sf,
+    ln_gamma,
 };
 pub use continuous::{
     chi_squared_sf, normal_cdf, normal_quantile, normal_sf, student_t_cdf, student_t_quantile, student_t_sf,

@@ -77,7 +77,7 @@ pub fn ln_beta_sf(a: f64, b: f64, x: f64) -> Result<f64, StatsError> {
 ///
 /// Newton's method on `ln I` as a function of `ln(x / (1 - x))`: that function is increasing and concave (the density
 /// is log-concave on this scale), so the iteration never passes the root twice. Above one half it runs on the other
-/// tail. For an upper tail of probability `q` near 0, `1 - beta_quantile(b, a, q)` loses nothing.
+/// tail.
 ///
 /// # Errors
 /// A shape is not positive and finite, `p` does not lie in [0, 1], or the search did not end.
@@ -88,6 +88,19 @@ pub fn beta_quantile(a: f64, b: f64, p: f64) -> Result<f64, StatsError> {
         return Ok(p);
     }
     Ok(logistic(beta_quantile_logit(a, b, p)?))
+}
+
+/// Returns the `x` at which `1 - I_x(a, b) = q`, to all digits where `q` is too small for `1 - q` to hold it.
+///
+/// # Errors
+/// A shape is not positive and finite, `q` does not lie in [0, 1], or the search did not end.
+pub fn beta_upper_quantile(a: f64, b: f64, q: f64) -> Result<f64, StatsError> {
+    shapes(a, b)?;
+    unit("the probability of a quantile", q)?;
+    if q <= 0.0 || q >= 1.0 {
+        return Ok(1.0 - q);
+    }
+    Ok(logistic(-beta_quantile_logit(b, a, q)?))
 }
 
 /// Returns the logit `ln(x / (1 - x))` of the `x` at which `I_x(a, b) = p`, for 0 < p < 1 and checked shapes.
