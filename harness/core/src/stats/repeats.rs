@@ -141,10 +141,11 @@ pub fn pass_bound(
 fn check_attempts(attempts: &Rate, goal: Goal) -> Result<(), StatsError> {
     goal.check()?;
     if attempts.units() > MOST_ATTEMPTS {
-        return Err(StatsError::Count {
-            what: "attempts at one task",
-            found: attempts.units(),
-            most: MOST_ATTEMPTS,
+        return Err(StatsError::OutOfRange {
+            what: "the number of attempts at one task",
+            value: attempts.units() as f64,
+            least: 1.0,
+            most: MOST_ATTEMPTS as f64,
         });
     }
     if attempts.units() < goal.attempts() {
@@ -185,10 +186,11 @@ pub struct Sampling {
 pub fn pass_sampling(goal: Goal, attempts: u64, rate: f64) -> Result<Sampling, StatsError> {
     check_attempts(&Rate::of(0, attempts)?, goal)?;
     if attempts > MOST_SUMMED {
-        return Err(StatsError::Count {
-            what: "attempts to sum over",
-            found: attempts,
-            most: MOST_SUMMED,
+        return Err(StatsError::OutOfRange {
+            what: "the number of attempts to sum over",
+            value: attempts as f64,
+            least: 1.0,
+            most: MOST_SUMMED as f64,
         });
     }
     if !(0.0..=1.0).contains(&rate) {
@@ -372,11 +374,10 @@ pub struct WithinBudget {
 pub fn best_within(runs: CostedRuns<'_>, budget: f64) -> Result<WithinBudget, StatsError> {
     for (what, value) in [("the cost of a run", runs.each), ("the budget", budget)] {
         if !(value > 0.0 && value.is_finite()) {
-            return Err(StatsError::OutOfRange {
+            return Err(StatsError::Unfit {
                 what,
+                must: "a positive number",
                 value,
-                least: f64::MIN_POSITIVE,
-                most: f64::MAX,
             });
         }
     }
