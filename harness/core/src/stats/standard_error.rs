@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::overdispersion::pooled;
 use super::special::{normal_quantile, student_t_quantile};
 use super::{Estimate, Interval, Level, Method, Rate, Side, StatsError};
 
@@ -93,6 +94,9 @@ pub fn plain(scores: &[f64]) -> Result<Mean, StatsError> {
     let n = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / n;
     let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
+    // The mean of equal scores may be off in its last digit, which is no spread.
+    let equal = scores.windows(2).all(|pair| pair[0].total_cmp(&pair[1]).is_eq());
+    let squares = if equal { 0.0 } else { squares };
     Ok(Mean {
         value: mean,
         standard_error: (squares / (n - 1.0) / n).sqrt(),
@@ -190,14 +194,42 @@ pub struct ClusteredMean {
 pub fn clustered<K: Ord>(scores: &[f64], clusters: &[K]) -> Result<ClusteredMean, StatsError> {
     let totals = totals(scores, clusters)?;
     at_least_two("a clustered standard error", "clusters", totals.len())?;
-    let n = scores.len() as f64;
-    let value = scores.iter().sum::<f64>() / n;
-    let squares: f64 = totals
-        .iter()
-        .map(|total| (total.sum - value * total.scores as f64).powi(2))
-        .sum();
+    Ok(over_clusters(&totals, plain(scores)?.standard_error.powi(2)))
+}
+
+/// Returns the same for clusters of which successes and attempts are known: one rate for each task.
+///
+/// # Errors
+/// There are fewer than two tasks, or one has no attempt.
+pub fn clustered_counts(tasks: &[Rate]) -> Result<ClusteredMean, StatsError> {
+    at_least_two("a clustered standard error", "clusters", tasks.len())?;
+    let pooled = pooled("a clustered standard error", tasks, 2)?;
+    let total = |task: &Rate| ClusterTotal {
+        sum: task.successes() as f64,
+        scores: task.units(),
+    };
+    let totals: Vec<ClusterTotal> = tasks.iter().map(total).collect();
+    let n = pooled.units() as f64;
+    let p = pooled.successes() as f64 / n;
+    Ok(over_clusters(&totals, p * (1.0 - p) / (n - 1.0)))
+}
+
+/// Returns the mean with its errors; `independent` is the variance of the mean of independent scores.
+fn over_clusters(totals: &[ClusterTotal], independent: f64) -> ClusteredMean {
+    let n = totals.iter().map(|total| total.scores).sum::<u64>() as f64;
+    let value = totals.iter().map(|total| total.sum).sum::<f64>() / n;
+    let square = |total: &ClusterTotal| {
+        let expected = value * total.scores as f64;
+        let distance = total.sum - expected;
+        // The rounding of equal means is no spread.
+        if distance.abs() <= 1e-13 * (total.sum.abs() + expected.abs()) {
+            0.0
+        } else {
+            distance * distance
+        }
+    };
     let count = totals.len() as f64;
-    let variance = squares / (n * n);
+    let variance = totals.iter().map(square).sum::<f64>() / (n * n);
     let mean = |variance: f64, kind| Mean {
         value,
         standard_error: variance.sqrt(),
@@ -205,12 +237,11 @@ pub fn clustered<K: Ord>(scores: &[f64], clusters: &[K]) -> Result<ClusteredMean
         kind,
     };
     let corrected = variance * count / (count - 1.0);
-    let independent = plain(scores)?.standard_error.powi(2);
-    Ok(ClusteredMean {
+    ClusteredMean {
         mean: mean(corrected, ErrorKind::Clustered),
         uncorrected: mean(variance, ErrorKind::ClusteredUncorrected),
         design_effect: (independent > 0.0).then(|| corrected / independent),
-    })
+    }
 }
 
 /// What repeats of every sample do to the variance of a mean.
@@ -309,6 +340,22 @@ mod tests {
         );
         let ties = clustered(&[1.0, 1.0, 1.0], &[0, 1, 2]).unwrap();
         assert_eq!(ties.design_effect, None);
+        // Sums of tenths round, equal ones too.
+        let tenths = clustered(&[0.1, 0.1, 0.1, 0.1, 0.1], &[0, 1, 1, 1, 2]).unwrap();
+        assert!(tenths.mean.interval(Level::P95).is_err());
+        assert!(plain(&[0.1; 10]).unwrap().interval(Level::P95).is_err());
+        let tasks = [
+            Rate::of(3, 10).unwrap(),
+            Rate::of(9, 30).unwrap(),
+            Rate::of(21, 70).unwrap(),
+        ];
+        assert!(
+            clustered_counts(&tasks)
+                .unwrap()
+                .mean
+                .interval(Level::P95)
+                .is_err()
+        );
         let uncorrected = clustered(&[1.0, 0.0, 1.0], &[0, 1, 2]).unwrap().uncorrected;
         assert!(uncorrected.interval(Level::P95).is_err());
     }
@@ -325,6 +372,25 @@ mod tests {
             let again = super::clustered(&doubled, &labels).unwrap();
             prop_assert!((again.mean.standard_error - plain.standard_error).abs() < 1e-12);
             prop_assert_eq!(again.mean.units, scores.len() as u64);
+        }
+
+        #[test]
+        fn counts_agree_with_scores(tasks in prop::collection::vec((0_u64..5, 0_u64..5), 2..20)) {
+            let tasks: Vec<(u64, u64)> = tasks.into_iter().filter(|(k, f)| k + f > 0).collect();
+            prop_assume!(tasks.len() > 1);
+            let (mut scores, mut labels, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+            for (label, (successes, failures)) in tasks.into_iter().enumerate() {
+                scores.extend((0..successes).map(|_| 1.0).chain((0..failures).map(|_| 0.0)));
+                labels.extend((0..successes + failures).map(|_| label));
+                rates.push(Rate::of(successes, successes + failures).unwrap());
+            }
+            let (scores, counts) = (clustered(&scores, &labels).unwrap(), clustered_counts(&rates).unwrap());
+            prop_assert!((scores.mean.value - counts.mean.value).abs() < 1e-12);
+            prop_assert!((scores.mean.standard_error - counts.mean.standard_error).abs() < 1e-12);
+            prop_assert_eq!(scores.design_effect.is_some(), counts.design_effect.is_some());
+            if let (Some(left), Some(right)) = (scores.design_effect, counts.design_effect) {
+                prop_assert!((left - right).abs() < 1e-9 * left.max(1.0));
+            }
         }
 
         #[test]

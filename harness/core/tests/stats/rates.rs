@@ -3,6 +3,7 @@
 
 use harness_core::stats::bootstrap::{ClusterBootstrap, Draws, Resamples, Ties};
 use harness_core::stats::multiplicity::{Correction, adjust};
+use harness_core::stats::overdispersion::{self, beta_binomial};
 use harness_core::stats::paired::{self, Alternative, PairedCounts};
 use harness_core::stats::special::student_t_quantile;
 use harness_core::stats::standard_error::{self, ClusteredMean};
@@ -21,6 +22,9 @@ pub(crate) fn compute(id: &str, inputs: &Value) -> Option<Value> {
         "bca_exact" => bca(inputs),
         "paired_permutation" => permutation(inputs),
         "paired_bayes_dirichlet" => paired_bayes(inputs),
+        "overdispersion" => overdispersion(inputs),
+        "clustered_bayes" => cluster_model(inputs),
+        "eb_shrinkage" => shrinkage(inputs),
         "multiplicity" => multiplicity(inputs),
         _ if id.starts_with("mcnemar_") => mcnemar(inputs),
         _ if id.starts_with("paired_diff_ci_") => paired_rates(inputs),
@@ -302,4 +306,60 @@ fn multiplicity(inputs: &Value) -> Result<Value, StatsError> {
         found.insert(name.into(), adjusted.iter().map(|p| json!(p.value)).collect());
     }
     Ok(Value::Object(found))
+}
+
+fn tasks(inputs: &Value) -> Result<Vec<Rate>, StatsError> {
+    let counts = |key: &str| -> Vec<u64> {
+        let values = inputs[key].as_array().unwrap();
+        values.iter().map(|value| value.as_u64().unwrap()).collect()
+    };
+    counts("successes")
+        .into_iter()
+        .zip(counts("trials"))
+        .map(|(k, n)| Rate::of(k, n))
+        .collect()
+}
+
+fn overdispersion(inputs: &Value) -> Result<Value, StatsError> {
+    let tasks = tasks(inputs)?;
+    let fit = beta_binomial(&tasks)?;
+    let spread = overdispersion::spread(&tasks)?;
+    Ok(json!({
+        "alpha": fit.alpha,
+        "beta": fit.beta,
+        "mean": fit.mean,
+        "rho": fit.rho,
+        "loglik_kernel": fit.ln_likelihood,
+        "icc_anova": spread.icc,
+        "deff": spread.design_effect,
+        "n_eff": spread.effective_attempts,
+        "se_naive": spread.attempts.standard_error,
+        "se_task": spread.tasks.standard_error,
+    }))
+}
+
+fn cluster_model(inputs: &Value) -> Result<Value, StatsError> {
+    let tasks = tasks(inputs)?;
+    let found = overdispersion::cluster_model(&tasks, Level::P95)?;
+    let pooled = Rate::of(
+        tasks.iter().map(Rate::successes).sum(),
+        tasks.iter().map(Rate::units).sum(),
+    )?;
+    let naive = interval::uniform_posterior(&pooled, Level::P95)?;
+    Ok(json!({
+        "posterior": {
+            "mean": found.mean,
+            "q025": found.interval.lower,
+            "q50": found.median,
+            "q975": found.interval.upper,
+        },
+        "naive_iid_beta": {"mean": naive.mean, "interval": two(naive.interval)},
+    }))
+}
+
+fn shrinkage(inputs: &Value) -> Result<Value, StatsError> {
+    let tasks = tasks(inputs)?;
+    let found = overdispersion::shrunken(&tasks, &beta_binomial(&tasks)?, Level::P95)?;
+    let means: Vec<f64> = found.iter().map(|posterior| posterior.mean).collect();
+    Ok(json!({"posterior_mean": means}))
 }
