@@ -20,6 +20,7 @@ pub mod multiplicity;
 pub mod overdispersion;
 pub mod paired;
 pub mod power;
+mod quadrature;
 pub mod repeats;
 pub mod sequential;
 pub mod special;
