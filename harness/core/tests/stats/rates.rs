@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "figures of a fixture that is checked in")]
 
 use harness_core::stats::bootstrap::{ClusterBootstrap, Draws, Resamples, Ties};
+use harness_core::stats::confidence_sequence::{self, MixturePrior};
 use harness_core::stats::multiplicity::{Correction, adjust};
 use harness_core::stats::overdispersion::{self, beta_binomial};
 use harness_core::stats::paired::{self, Alternative, PairedCounts};
@@ -71,8 +72,10 @@ fn intervals(inputs: &Value) -> Result<Value, StatsError> {
 fn zero_successes() -> Result<Value, StatsError> {
     let of = |n: u64| -> Result<Value, StatsError> {
         let rate = Rate::of(0, n)?;
+        let anytime = confidence_sequence::beta_binomial(&rate, Level::P05, MixturePrior::JEFFREYS)?;
         Ok(json!({
             "n": n,
+            "cs_anytime": anytime.interval().upper,
             "rule_of_three": interval::rule_of_three(n)?.upper,
             "exact_1sided": interval::clopper_pearson(&rate, Level::P95, Side::Upper)?.upper,
             "exact_2sided_hi": interval::clopper_pearson(&rate, Level::P95, Side::Two)?.upper,
