@@ -2,7 +2,7 @@
 //!
 //! Owns: the names of the fields; programs read them. Must not: count.
 
-use harness_core::stats::CONFIDENCE;
+use harness_core::stats::Level;
 use serde_json::{Value, json};
 
 use crate::row::TrialRow;
@@ -24,7 +24,7 @@ pub fn report_json(summary: &Summary, rows: &[TrialRow]) -> Value {
     json!({
         "harness_report": FORMAT,
         "runs": summary.runs,
-        "interval": {"method": "wilson", "confidence": CONFIDENCE, "unit": "trial"},
+        "interval": {"method": "wilson", "confidence": Level::P95, "unit": "trial"},
         "notes": summary.notes(),
         "total": group(&summary.total),
         "groups": summary.groups.iter().map(|(name, group)| named((name, group))).collect::<Vec<_>>(),

@@ -4,7 +4,8 @@
 
 use serde::Serialize;
 
-use crate::stats::{CONFIDENCE, Interval, wilson};
+use crate::stats::interval::wilson;
+use crate::stats::{self, Interval, Level, Side};
 
 use super::TrialStatus;
 
@@ -81,10 +82,11 @@ impl Counts {
     /// void, cancelled, skipped and open trials are in neither; they have columns of their own. `None` if no
     /// trial has a score.
     pub fn rate(&self) -> Option<Rate> {
+        let rate = stats::Rate::of(self.success, self.scored()).ok()?;
         Some(Rate {
             successes: self.success,
             scored: self.scored(),
-            interval: wilson(self.success, self.scored(), CONFIDENCE)?,
+            interval: wilson(&rate, Level::P95, Side::Two).ok()?,
         })
     }
 }

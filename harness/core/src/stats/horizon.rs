@@ -1,0 +1,1 @@
+//! Time horizons: how long the tasks are that a model completes.
