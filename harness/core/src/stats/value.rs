@@ -101,6 +101,8 @@ pub enum Method {
     DeltaMethod,
     /// Fisher information, normal approximation.
     FisherInformation,
+    /// Percentiles of draws of families, of tasks within them, and of runs within these.
+    HierarchicalBootstrap,
 }
 
 impl Method {
@@ -129,6 +131,7 @@ impl Method {
             Self::Jackknife => "jackknife",
             Self::DeltaMethod => "delta method",
             Self::FisherInformation => "Fisher information",
+            Self::HierarchicalBootstrap => "hierarchical bootstrap, percentiles",
         }
     }
 }
