@@ -27,5 +27,6 @@ pub mod standard_error;
 mod value;
 
 pub use value::{
-    CountInterval, Estimate, Excluded, Interval, Level, Method, PValue, Posterior, Rate, Side, StatsError,
+    CountInterval, Credence, Estimate, Excluded, Interval, Level, Method, PValue, Posterior, Rate, Side,
+    StatsError,
 };

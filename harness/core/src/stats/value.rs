@@ -71,6 +71,34 @@ pub enum Method {
     AgrestiCoull,
     /// Normal approximation.
     Wald,
+    /// The shortest part of a posterior, with a uniform prior.
+    HighestDensity,
+    /// Three divided by the number of units, for no successes.
+    RuleOfThree,
+    /// Of a difference of rates, by Newcombe, from two Wilson intervals.
+    Newcombe,
+    /// Of a difference of rates, by Agresti and Caffo.
+    AgrestiCaffo,
+    /// Of a difference of rates, by Miettinen and Nurminen.
+    MiettinenNurminen,
+    /// Of a difference of means, by Welch.
+    Welch,
+    /// Of a difference of paired rates, by Newcombe (his method 10).
+    NewcombePaired,
+    /// Of a difference of paired rates, by Tango.
+    Tango,
+    /// Of a difference of paired rates, by Agresti and Min.
+    AgrestiMin,
+    /// Standard error over clusters, Student's t with clusters minus one degrees of freedom.
+    Clustered,
+    /// Percentiles of resampled clusters.
+    ClusterBootstrap,
+    /// Bias-corrected and accelerated percentiles of resampled clusters.
+    Bca,
+    /// Central part of the posterior of the mean rate of tasks whose rates differ.
+    ClusterModel,
+    /// Central part of one task's posterior, with a prior that was fitted to all tasks.
+    EmpiricalBayes,
     /// Student's t over independent units, with units minus one degrees of freedom.
     StudentT,
     /// Clopper-Pearson's of the rate of one attempt, carried over to several attempts.
@@ -116,6 +144,20 @@ impl Method {
             Self::Uniform => "Beta posterior, uniform prior",
             Self::AgrestiCoull => "Agresti-Coull",
             Self::Wald => "Wald",
+            Self::HighestDensity => "highest posterior density, uniform prior",
+            Self::RuleOfThree => "rule of three",
+            Self::Newcombe => "Newcombe",
+            Self::AgrestiCaffo => "Agresti-Caffo",
+            Self::MiettinenNurminen => "Miettinen-Nurminen",
+            Self::Welch => "Welch",
+            Self::NewcombePaired => "Newcombe, paired",
+            Self::Tango => "Tango",
+            Self::AgrestiMin => "Agresti-Min",
+            Self::Clustered => "clustered standard error, Student's t",
+            Self::ClusterBootstrap => "cluster bootstrap, percentiles",
+            Self::Bca => "cluster bootstrap, BCa",
+            Self::ClusterModel => "Bayesian cluster model",
+            Self::EmpiricalBayes => "empirical Bayes",
             Self::StudentT => "Student's t",
             Self::RepeatedClopperPearson => "Clopper-Pearson, for repeated attempts",
             Self::RoganGladen => "Rogan-Gladen",
@@ -196,6 +238,17 @@ pub struct CountInterval {
     pub side: Side,
     /// How it was computed.
     pub method: Method,
+}
+
+/// What a posterior makes of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Credence {
+    /// The posterior probability that the claim holds.
+    pub probability: f64,
+    /// The claim, as reports print it.
+    pub claim: &'static str,
+    /// The prior.
+    pub prior: &'static str,
 }
 
 /// A p-value with what was tested.
@@ -323,6 +376,20 @@ pub enum StatsError {
     OutOfRange {
         /// Which.
         what: &'static str,
+        /// The value.
+        value: f64,
+        /// The least that is allowed.
+        least: f64,
+        /// The most that is allowed.
+        most: f64,
+    },
+    /// A value in a list that is outside its range.
+    #[error("{what} at position {at} must lie from {least} to {most}, found {value}")]
+    OutOfRangeAt {
+        /// Which list.
+        what: &'static str,
+        /// The place, from 0.
+        at: usize,
         /// The value.
         value: f64,
         /// The least that is allowed.
