@@ -101,9 +101,13 @@ impl Table<'_> {
 /// Says what is so if a model has only successes, only failures or nothing.
 fn one_class(model: &ModelFacts) -> Option<String> {
     let all = |verb: &str, comparison: &str, minutes: f64| {
-        let (runs, minutes) = (model.runs, figures(minutes));
+        let runs = match model.runs {
+            1 => "its only run".to_owned(),
+            runs => format!("all {runs} runs"),
+        };
+        let minutes = figures(minutes);
         format!(
-            "{verb} in all {runs} runs: there is no curve to fit, its horizon is {comparison} task ({minutes} min)"
+            "{verb} in {runs}: there is no curve to fit, its horizon is {comparison} task ({minutes} min)"
         )
     };
     match (model.succeeded, model.failed) {

@@ -2,6 +2,8 @@
 //!
 //! Owns: which there are, and which of them are read. Must not: read a cell.
 
+use super::super::suggest;
+
 /// A column that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Column {
@@ -84,9 +86,17 @@ pub(super) fn find(name: &str) -> Named {
     }
 }
 
-/// Returns the names that are known.
-pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
-    COLUMNS.iter().map(|(name, _)| *name).chain(OTHERS)
+/// Says what an unknown name may have meant.
+pub(super) fn hint(name: &str) -> String {
+    let lower = name.to_lowercase();
+    if ["hour", "second", "minute"]
+        .iter()
+        .any(|unit| lower.contains(unit))
+    {
+        return "the length of a task is `human_minutes`, in minutes".to_owned();
+    }
+    let known = COLUMNS.iter().map(|(name, _)| *name);
+    suggest::hint(name, known.chain(OTHERS))
 }
 
 impl Column {

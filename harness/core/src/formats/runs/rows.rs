@@ -6,46 +6,76 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::super::reader::Reader;
 use super::super::source::Span;
-use super::super::suggest;
 use super::super::tree::quoted;
 use super::columns::{self, Column, Named, READ};
+
+/// How many columns a row may have.
+const MAX_COLUMNS: usize = 500;
 
 /// A row: the cells of the columns that are read. An empty cell, and JSON's null, is none.
 pub(super) struct Row<'a> {
     pub(super) at: Span,
-    cells: [Option<Cow<'a, str>>; READ],
+    cells: Cells<'a>,
     layout: Layout<'a>,
+}
+
+/// Cells by column: whether there is one, and what is in it.
+#[derive(Default)]
+struct Cells<'a>([Cell<'a>; READ]);
+
+#[derive(Default)]
+enum Cell<'a> {
+    #[default]
+    Absent,
+    Empty,
+    Text(Cow<'a, str>),
 }
 
 /// How a cell is found in the text.
 #[derive(Clone, Copy)]
 enum Layout<'a> {
-    Csv(&'a [Named]),
+    Csv(&'a Header),
     Json,
+}
+
+/// The first row of a CSV file.
+struct Header {
+    at: Span,
+    columns: Vec<Named>,
 }
 
 impl Row<'_> {
     pub(super) fn text(&self, column: Column) -> Option<&str> {
-        self.cells[column as usize].as_deref()
+        match &self.cells.0[column as usize] {
+            Cell::Text(text) => Some(text),
+            Cell::Absent | Cell::Empty => None,
+        }
     }
 
-    /// Returns the place of a cell, or that of the row if it has none.
+    /// Returns whether the row has the column, even if nothing is in it.
+    pub(super) fn has(&self, column: Column) -> bool {
+        !matches!(self.cells.0[column as usize], Cell::Absent)
+    }
+
+    /// Returns the place of a cell; without one, that of the header or of the row.
     pub(super) fn span(&self, column: Column, text: &str) -> Span {
-        let found = match self.layout {
-            Layout::Csv(header) => header
-                .iter()
-                .position(|named| *named == Named::Read(column))
-                .and_then(|at| csv_cell(text, self.at, at)),
-            Layout::Json => column
-                .spellings()
-                .find_map(|name| json_value(text, self.at, name)),
-        };
-        found.unwrap_or(self.at)
+        match self.layout {
+            Layout::Csv(header) => {
+                let mut columns = header.columns.iter();
+                let at = columns.position(|named| *named == Named::Read(column));
+                at.map_or(header.at, |at| csv_cell(text, self.at, at).unwrap_or(self.at))
+            }
+            Layout::Json => {
+                let mut spellings = column.spellings();
+                let found = spellings.find_map(|name| json_value(text, self.at, name));
+                found.unwrap_or(self.at)
+            }
+        }
     }
 }
 
@@ -64,7 +94,7 @@ fn csv_rows(text: &str, reader: &mut Reader<'_>, then: &mut dyn FnMut(&Row<'_>, 
         .flexible(true)
         .from_reader(text.as_bytes());
     let mut record = csv::StringRecord::new();
-    let mut header: Option<Vec<Named>> = None;
+    let mut header: Option<Header> = None;
     loop {
         match rows.read_record(&mut record) {
             Ok(true) => {}
@@ -72,6 +102,13 @@ fn csv_rows(text: &str, reader: &mut Reader<'_>, then: &mut dyn FnMut(&Row<'_>, 
             Err(error) => return reader.whole_file(&format!("not valid CSV: {error}"), None),
         }
         let at = row_span(text, &record);
+        if record.len() > MAX_COLUMNS {
+            let message = format!(
+                "{} cells are more than the {MAX_COLUMNS} that are read",
+                record.len()
+            );
+            return reader.error(at, message, None);
+        }
         let Some(header) = &header else {
             header = Some(read_header(text, &record, at, reader));
             if !reader.problems.is_empty() {
@@ -79,21 +116,22 @@ fn csv_rows(text: &str, reader: &mut Reader<'_>, then: &mut dyn FnMut(&Row<'_>, 
             }
             continue;
         };
-        if record.len() != header.len() {
+        if record.len() != header.columns.len() {
             let message = format!(
                 "{} cells, expected {} as in the first row",
                 record.len(),
-                header.len()
+                header.columns.len()
             );
             reader.error(at, message, Some("put cells with commas or quotes into quotes"));
             continue;
         }
-        let mut cells = [const { None }; READ];
-        for (named, cell) in header.iter().zip(&record) {
-            if let Named::Read(column) = named
-                && !cell.trim().is_empty()
-            {
-                cells[*column as usize] = Some(Cow::Borrowed(cell.trim()));
+        let mut cells = Cells::default();
+        for (named, cell) in header.columns.iter().zip(&record) {
+            if let Named::Read(column) = named {
+                cells.0[*column as usize] = match cell.trim() {
+                    "" => Cell::Empty,
+                    text => Cell::Text(Cow::Borrowed(text)),
+                };
             }
         }
         then(
@@ -107,15 +145,15 @@ fn csv_rows(text: &str, reader: &mut Reader<'_>, then: &mut dyn FnMut(&Row<'_>, 
     }
 }
 
-fn read_header(text: &str, record: &csv::StringRecord, row: Span, reader: &mut Reader<'_>) -> Vec<Named> {
+fn read_header(text: &str, record: &csv::StringRecord, row: Span, reader: &mut Reader<'_>) -> Header {
     let mut seen = BTreeSet::new();
-    let mut header = Vec::new();
+    let mut columns = Vec::new();
     for (at, name) in record.iter().enumerate() {
         let name = name.trim();
         let span = || csv_cell(text, row, at).unwrap_or(row);
         let mut named = columns::find(name);
         if named == Named::Unknown {
-            let hint = suggest::hint(name, columns::names());
+            let hint = columns::hint(name);
             reader.error(span(), format!("unknown column {}", quoted(name)), Some(&hint));
         } else if !seen.insert(name.to_owned()) {
             reader.error(span(), format!("a second column {}", quoted(name)), None);
@@ -127,9 +165,9 @@ fn read_header(text: &str, record: &csv::StringRecord, row: Span, reader: &mut R
         {
             named = Named::Other;
         }
-        header.push(named);
+        columns.push(named);
     }
-    header
+    Header { at: row, columns }
 }
 
 /// Returns where a record stands, without the blank lines before it that the parser skips.
@@ -203,7 +241,14 @@ fn json_lines(text: &str, reader: &mut Reader<'_>, then: &mut dyn FnMut(&Row<'_>
                 // The line and column in the message would be those within this line.
                 let message = error.to_string();
                 let message = message.split(" at line ").next().unwrap_or_default();
-                let place = Span::at(at.start + error.column().saturating_sub(1).min(line.trim_end().len()));
+                // An object that does not end is told at the place after the line break.
+                let column = if error.line() > 1 {
+                    usize::MAX
+                } else {
+                    error.column()
+                };
+                let length = at.end - at.start;
+                let place = Span::at(at.start + column.saturating_sub(1).min(length.saturating_sub(1)));
                 reader.error(
                     place,
                     format!("not a JSON object: {message}"),
@@ -220,8 +265,8 @@ fn json_cells<'a>(
     at: Span,
     told: &mut BTreeSet<String>,
     reader: &mut Reader<'_>,
-) -> Option<[Option<Cow<'a, str>>; READ]> {
-    let mut cells = [const { None }; READ];
+) -> Option<Cells<'a>> {
+    let mut cells = Cells::default();
     let mut seen = Vec::new();
     let mut sound = true;
     for (key, value) in &object.0 {
@@ -231,7 +276,7 @@ fn json_cells<'a>(
             sound = false;
             // A wrong key is in every line.
             if told.insert(key.clone()) {
-                let hint = suggest::hint(key, columns::names());
+                let hint = columns::hint(key);
                 reader.error(span(), format!("unknown column {}", quoted(key)), Some(&hint));
             }
         } else if seen.contains(key) {
@@ -241,24 +286,22 @@ fn json_cells<'a>(
         seen.push(key.clone());
         let Named::Read(column) = named else { continue };
         let cell = match value {
-            Value::Null => continue,
-            Value::String(text) if text.trim().is_empty() => continue,
-            Value::String(text) => text.trim().to_owned(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(bool) => bool.to_string(),
+            Value::Null => Cell::Empty,
+            Value::String(text) if text.trim().is_empty() => Cell::Empty,
+            Value::String(text) => Cell::Text(Cow::Owned(text.trim().to_owned())),
+            Value::Number(number) => Cell::Text(Cow::Owned(number.to_string())),
+            Value::Bool(bool) => Cell::Text(Cow::Owned(bool.to_string())),
             Value::Array(_) | Value::Object(_) => {
                 sound = false;
-                reader.error(
-                    span(),
-                    format!("{} is a list or an object, expected one value", quoted(key)),
-                    None,
-                );
+                let message = format!("{} is a list or an object, expected one value", quoted(key));
+                reader.error(span(), message, None);
                 continue;
             }
         };
         // `score_cont` is read before `score` where a row has both.
-        if key == column.name() || cells[column as usize].is_none() {
-            cells[column as usize] = Some(Cow::Owned(cell));
+        let place = &mut cells.0[column as usize];
+        if key == column.name() || matches!(place, Cell::Absent) {
+            *place = cell;
         }
     }
     sound.then_some(cells)
@@ -332,6 +375,9 @@ impl<'de> Deserialize<'de> for Object {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
+                    if entries.len() == MAX_COLUMNS {
+                        return Err(A::Error::custom(format!("more than {MAX_COLUMNS} keys")));
+                    }
                     entries.push(entry);
                 }
                 Ok(Object(entries))

@@ -25,6 +25,7 @@ pub(super) struct Table<'a> {
     pub(super) models: BTreeMap<String, ModelFacts>,
     /// Runs, or models and tasks, that had a row.
     seen: BTreeSet<[String; 3]>,
+    /// Columns of which it was told that they are missing or too many: it may be so in every row.
     missing: BTreeSet<Column>,
     pub(super) weights: Vec<FileWeight>,
 }
@@ -104,23 +105,24 @@ impl<'a> Table<'a> {
     }
 
     fn kind(&mut self, row: &Row<'_>, reader: &mut Reader<'_>) -> Option<RowKind> {
-        let found = match RowKind::of(|column| row.text(column).is_some()) {
+        let found = match RowKind::of(|column| row.has(column)) {
             Ok(found) => found.or(self.kind),
             Err((run, task)) => {
-                let message = format!(
-                    "`{}` is of one run, `{}` of all runs on a task",
-                    run.name(),
-                    task.name()
-                );
-                reader.error(
-                    row.span(task, self.text),
-                    message,
-                    Some("keep the one or the other"),
-                );
+                // In a table it is so in every row.
+                if self.missing.insert(task) {
+                    let message = format!(
+                        "`{}` is of one run, `{}` of all runs on a task",
+                        run.name(),
+                        task.name()
+                    );
+                    let span = row.span(task, self.text);
+                    reader.error(span, message, Some("keep the one or the other"));
+                }
                 return None;
             }
         };
         match (found, self.kind) {
+            (None, _) if !self.missing.insert(Column::Success) => None,
             (None, _) => {
                 let hint = "give `score_binarized` for each run, or `n_successes` and `n_runs` for each task";
                 reader.error(row.at, "there is no outcome in this row", Some(hint));
