@@ -31,7 +31,7 @@ pub use models::{complete_models, parse_models};
 pub use prices::{PriceList, parse_prices};
 pub use problem::{Checked, Parsed, Problem, Problems, Severity};
 pub use replies::parse_replies;
-pub use runs::{MAX_RUNS_TEXT, OutcomeColumn, RunsFile, parse_runs};
+pub use runs::{MAX_RUNS_TEXT, OutcomeColumn, RunsFile, parse_releases, parse_runs};
 pub use scaffold::parse_scaffold;
 pub use schema::{FormatKind, schema};
 pub use source::{Excerpt, MAX_TEXT};

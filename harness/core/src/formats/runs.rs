@@ -11,8 +11,12 @@ use std::collections::BTreeMap;
 
 use super::problem::{Checked, Parsed, Problems};
 use super::reader::{Reader, file_problem};
+use super::source::Span;
+use super::tree::quoted;
 use crate::stats::Excluded;
 use crate::stats::horizon::{DataError, Dataset, Day, Observation, Weighting};
+use columns::Column;
+use rows::Row;
 use table::Table;
 
 /// The longest file of runs that is read, in bytes.
@@ -60,7 +64,7 @@ pub fn parse_runs(path: &str, bytes: &[u8], outcome: OutcomeColumn) -> Parsed<Ru
     rows::each(text, &mut reader, |row, reader| table.add(row, reader));
     if table.rows == 0 && reader.problems.is_empty() {
         let hint = "a header and a row for each run: alias,task_id,task_family,human_minutes,score_binarized";
-        reader.error(super::source::Span::at(0), "there are no runs in it", Some(hint));
+        reader.error(Span::at(0), "there are no runs in it", Some(hint));
     }
     let file = if reader.problems.is_empty() {
         table.finish(&mut reader)
@@ -74,6 +78,56 @@ pub fn parse_runs(path: &str, bytes: &[u8], outcome: OutcomeColumn) -> Parsed<Ru
             warnings: problems,
         }),
         _ => Err(problems),
+    }
+}
+
+/// Reads days of release: a file with the columns `alias` and `release_date`, as CSV or JSON Lines.
+///
+/// # Errors
+/// Everything that is wrong with it, with row and column.
+pub fn parse_releases(path: &str, bytes: &[u8]) -> Parsed<BTreeMap<String, Day>> {
+    let text = match checked_text(bytes) {
+        Ok(text) => text,
+        Err(message) => return Err(Problems(vec![file_problem(path, &message, None)])),
+    };
+    let mut reader = Reader::new(path, text);
+    let mut days: BTreeMap<String, Day> = BTreeMap::new();
+    let mut found = 0;
+    rows::each(text, &mut reader, |row, reader| {
+        found += 1;
+        add_release(row, text, &mut days, reader);
+    });
+    if found == 0 && reader.problems.is_empty() {
+        let hint = "a header and a row for each model: alias,release_date";
+        reader.error(Span::at(0), "there are no days of release in it", Some(hint));
+    }
+    let problems = Problems(reader.finish());
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok(Checked {
+        value: days,
+        warnings: problems,
+    })
+}
+
+fn add_release(row: &Row<'_>, text: &str, days: &mut BTreeMap<String, Day>, reader: &mut Reader<'_>) {
+    let Ok(day) = table::release(row, text, reader) else {
+        return;
+    };
+    let (Some(model), Some(day)) = (row.text(Column::Alias), day) else {
+        for column in [Column::Alias, Column::Release] {
+            if row.text(column).is_none() {
+                let message = format!("`{}` is missing", column.name());
+                reader.error(row.span(column, text), message, None);
+            }
+        }
+        return;
+    };
+    let there = *days.entry(model.to_owned()).or_insert(day);
+    if there != day {
+        let message = format!("{} came out on {day} here and on {there} before", quoted(model));
+        reader.error(row.span(Column::Release, text), message, None);
     }
 }
 

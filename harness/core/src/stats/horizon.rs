@@ -53,5 +53,5 @@ pub use estimate::{
     estimate, percentile_interval,
 };
 pub use reading::{Lengths, Reading, figures};
-pub use trend::{Day, Release, Trend, state_of_the_art, trend};
+pub use trend::{Candidates, Day, Release, Trend, candidates, state_of_the_art, trend};
 pub use weights::{RunWeight, Weighting};

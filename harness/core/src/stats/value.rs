@@ -14,6 +14,8 @@ pub struct Level(f64);
 impl Level {
     /// 95 %, the confidence of intervals that people see.
     pub const P95: Self = Self(0.95);
+    /// 50 %: as likely as not.
+    pub const HALF: Self = Self(0.5);
     /// 5 %, the usual error rate.
     pub const P05: Self = Self(0.05);
 

@@ -145,20 +145,7 @@ impl<'a> Table<'a> {
             [Column::Alias, Column::Task, Column::Family].map(|column| self.required(row, column, reader));
         let minutes = self.required(row, Column::Minutes, reader);
         let minutes = minutes.and_then(|text| self.minutes(&text, row, reader));
-        let release = match row.text(Column::Release) {
-            None => None,
-            Some(text) => {
-                let day = Day::parse(text);
-                if day.is_none() {
-                    let message = format!(
-                        "`release_date` is {}, expected a day such as 2025-02-24",
-                        quoted(text)
-                    );
-                    self.error(row, Column::Release, reader, &message);
-                }
-                Some(day?)
-            }
-        };
+        let release = release(row, self.text, reader).ok()?;
         let [Some(model), Some(task), Some(family)] = texts else {
             return None;
         };
@@ -171,10 +158,10 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// Returns a cell that must be there. That it is not is told once: it may be so in every row.
+    /// Returns a cell that must be there. That there is no such column is told once.
     fn required(&mut self, row: &Row<'_>, column: Column, reader: &mut Reader<'_>) -> Option<String> {
         let found = row.text(column).map(str::to_owned);
-        if found.is_none() && self.missing.insert(column) {
+        if found.is_none() && (row.has(column) || self.missing.insert(column)) {
             let message = format!("`{}` is missing", column.name());
             self.error(row, column, reader, &message);
         }
@@ -407,4 +394,21 @@ fn flag(text: &str) -> Option<bool> {
         "0" | "0.0" | "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
+}
+
+/// A problem that was reported.
+pub(super) struct Told;
+
+/// Reads the day of release, if there is one.
+pub(super) fn release(row: &Row<'_>, text: &str, reader: &mut Reader<'_>) -> Result<Option<Day>, Told> {
+    let Some(found) = row.text(Column::Release) else {
+        return Ok(None);
+    };
+    let day = Day::parse(found);
+    if day.is_none() {
+        let found = quoted(found);
+        let message = format!("`release_date` is {found}, expected a day such as 2025-02-24");
+        reader.error(row.span(Column::Release, text), message, None);
+    }
+    day.map(Some).ok_or(Told)
 }

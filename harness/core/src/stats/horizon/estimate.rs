@@ -10,7 +10,8 @@ use super::buckets::{BUCKETS, Bucket, Means};
 use super::curve::{Curve, NoCurve, Order};
 use super::data::Model;
 use super::reading::{Lengths, Reading};
-use crate::stats::{Interval, Level, Method, Side};
+use crate::stats::interval::clopper_pearson;
+use crate::stats::{Interval, Level, Method, Rate, Side};
 
 /// What is known of one model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -323,18 +324,7 @@ pub(super) fn percentile(values: &mut [f64], share: f64) -> Option<f64> {
 
 /// Returns the interval where all outcomes are alike: Clopper and Pearson's, with families as units.
 fn alike(value: f64, families: u64, confidence: Level) -> Option<Interval> {
-    let tail = confidence.complement().get() / 2.0;
-    let reach = tail.powf(1.0 / families as f64);
-    let (lower, upper) = if value > 0.0 {
-        (reach, 1.0)
-    } else {
-        (0.0, 1.0 - reach)
-    };
-    (families > 0).then_some(Interval {
-        lower,
-        upper,
-        confidence,
-        side: Side::Two,
-        method: Method::ClopperPearson,
-    })
+    let successes = if value > 0.0 { families } else { 0 };
+    let rate = Rate::of(successes, families).ok()?;
+    clopper_pearson(&rate, confidence, Side::Two).ok()
 }

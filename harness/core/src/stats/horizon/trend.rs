@@ -2,11 +2,14 @@
 //!
 //! Owns: which models were the best when they came out, and the doubling time. Must not: fit horizons.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
+use super::analysis::Analysis;
+use super::bootstrap::Draw;
 use super::estimate::percentile_interval;
 use crate::stats::{Interval, Level, StatsError};
 use crate::units::Timestamp;
@@ -51,6 +54,49 @@ pub struct Release {
     pub day: Day,
     /// Minutes.
     pub minutes: f64,
+}
+
+/// What a trend can be made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Candidates {
+    /// Models with a day of release and a horizon.
+    pub releases: Vec<Release>,
+    /// Each draw's 50 % horizons in the order of the releases; `None` where success does not fall with length.
+    pub draws: Vec<Vec<Option<f64>>>,
+    /// Models that can be no part of a trend, and why.
+    pub left_out: Vec<(String, &'static str)>,
+}
+
+/// METR's name for people among the models.
+const PEOPLE: &str = "human";
+
+/// Puts together the models of which the day of release is known and the 50 % horizon is a number, with their draws.
+pub fn candidates(analysis: &Analysis<'_>, draws: &[Draw], days: &BTreeMap<String, Day>) -> Candidates {
+    let mut found = Candidates::default();
+    let mut places = Vec::new();
+    let models = analysis.data.models.iter().zip(&analysis.models).enumerate();
+    for (at, (model, fitted)) in models.filter(|(_, (model, _))| model.name != PEOPLE) {
+        let name = model.name.clone();
+        match (days.get(&name), fitted.horizon(Level::HALF).minutes()) {
+            (None, _) => found.left_out.push((name, "its day of release is not known")),
+            (Some(_), None) => found.left_out.push((name, "its horizon is no number")),
+            (Some(day), Some(minutes)) => {
+                places.push(at);
+                found.releases.push(Release {
+                    model: name,
+                    day: *day,
+                    minutes,
+                });
+            }
+        }
+    }
+    let minutes = |draw: &Draw, at: usize| {
+        let curve = draw.models.get(at)?.curve.ok()?;
+        (curve.slope < 0.0).then(|| curve.minutes_at(Level::HALF))
+    };
+    let of_draw = |draw| places.iter().map(|at| minutes(draw, *at)).collect();
+    found.draws = draws.iter().map(of_draw).collect();
+    found
 }
 
 /// How fast the best horizon doubles.
