@@ -16,15 +16,22 @@ fn by_task(cheats: &str) -> String {
         ("prove/b", 120, [3, 0]),
         ("port/a", 480, [1, 0]),
     ];
-    let mut text = format!("alias,task_id,task_family,human_minutes,n_successes,n_runs,release_date{cheats}\n");
+    let mut text =
+        format!("alias,task_id,task_family,human_minutes,n_successes,n_runs,release_date{cheats}\n");
     for (task, minutes, successes) in tasks {
         let family = task.split('/').next().unwrap();
-        let models = [("new", "2025-06-01"), ("old", "2024-01-15")].into_iter().zip(successes);
+        let models = [("new", "2025-06-01"), ("old", "2024-01-15")]
+            .into_iter()
+            .zip(successes);
         for ((model, day), successes) in models {
             text.push_str(&format!("{model},{task},{family},{minutes},{successes},6,{day}"));
             if !cheats.is_empty() {
                 // The new model cheats on what takes two hours and more.
-                let cheated = if model == "new" && minutes >= 120 { successes } else { 0 };
+                let cheated = if model == "new" && minutes >= 120 {
+                    successes
+                } else {
+                    0
+                };
                 text.push_str(&format!(",{cheated}"));
             }
             text.push('\n');
@@ -69,10 +76,13 @@ fn rows_for_runs_and_rows_for_tasks_give_the_same_numbers() {
     let mut lines = json.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();
     let object = |line: &str| {
-        let cells = names.iter().zip(line.split(',')).map(|(name, cell)| match cell.parse::<f64>() {
-            Ok(number) if *name != "run_id" => format!("\"{name}\": {number}"),
-            _ => format!("\"{name}\": \"{cell}\""),
-        });
+        let cells = names
+            .iter()
+            .zip(line.split(','))
+            .map(|(name, cell)| match cell.parse::<f64>() {
+                Ok(number) if *name != "run_id" => format!("\"{name}\": {number}"),
+                _ => format!("\"{name}\": \"{cell}\""),
+            });
         format!("{{{}}}\n", cells.collect::<Vec<_>>().join(", "))
     };
     // The order of rows is no matter either.
@@ -105,11 +115,15 @@ fn the_numbers_depend_on_the_seed_and_not_on_the_cores() {
 fn programs_get_csv_and_json() {
     let context = Context::new();
     context.write("runs.csv", &by_task(""));
-    let args = "horizon runs.csv --draws 100 --weights equal_task_weight --ridge 0.1 --levels 50,99.5 --seed 7";
+    let args =
+        "horizon runs.csv --draws 100 --weights equal_task_weight --ridge 0.1 --levels 50,99.5 --seed 7";
     insta::assert_snapshot!("horizon_csv", context.run(&format!("{args} --csv")).text);
     let text = context.good(&format!("{args} --json"));
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    insta::assert_snapshot!("horizon_json", serde_json::to_string_pretty(&value["treatments"][0]["models"][1]).unwrap());
+    insta::assert_snapshot!(
+        "horizon_json",
+        serde_json::to_string_pretty(&value["treatments"][0]["models"][1]).unwrap()
+    );
     assert_eq!(value["weights"], "equal_task_weight");
     assert_eq!(value["ridge"], 0.1);
     assert_eq!(value["treatments"][0]["trend"]["draws"], 100);
@@ -119,8 +133,13 @@ fn programs_get_csv_and_json() {
 fn a_trend_takes_days_from_the_file_or_from_another() {
     let context = Context::new();
     context.write("runs.csv", &by_task(""));
-    context.write("days.csv", "alias,release_date\nold,2023-01-15\nolder,2020-01-01\n");
-    let shown = context.run("horizon runs.csv --draws 100 --releases days.csv --after 2023-01-01").text;
+    context.write(
+        "days.csv",
+        "alias,release_date\nold,2023-01-15\nolder,2020-01-01\n",
+    );
+    let shown = context
+        .run("horizon runs.csv --draws 100 --releases days.csv --after 2023-01-01")
+        .text;
     let trend: Vec<&str> = shown
         .lines()
         .skip_while(|line| !line.starts_with("trend"))
@@ -130,14 +149,20 @@ fn a_trend_takes_days_from_the_file_or_from_another() {
     insta::assert_snapshot!(trend.join("\n"));
     let shown = context.run("horizon runs.csv --draws 0 --before 2025-01-01").text;
     let line = shown.lines().find(|line| line.contains("none:")).unwrap();
-    assert_eq!(line, "  none: a trend of horizons needs at least 2 models on different days, found 1");
+    assert_eq!(
+        line,
+        "  none: a trend of horizons needs at least 2 models on different days, found 1"
+    );
 }
 
 #[test]
 fn bad_input_is_told_with_row_and_column() {
     let context = Context::new();
     context.write("empty.csv", "");
-    context.write("one.csv", "alias,task_id,task_family,human_minutes,n_successes,n_runs\nm,a,a,2,0,4\n");
+    context.write(
+        "one.csv",
+        "alias,task_id,task_family,human_minutes,n_successes,n_runs\nm,a,a,2,0,4\n",
+    );
     context.write(
         "many.csv",
         "alias,task_id,task_family,human_minutes,n_successes,n_runs\nm,a,a,2h,-1,4\nm,b,b,30,5,4\nm,c,c,30,1,4\n",
@@ -165,7 +190,11 @@ fn bad_input_is_told_with_row_and_column() {
 /// Tasks of three lengths; the scripted model always answers `blue`, so it solves every first sample.
 fn ran() -> Context {
     let context = Context::new();
-    for (id, minutes, family) in [("short", "2", "colours"), ("middle", "30", "colours"), ("long", "240", "shades")] {
+    for (id, minutes, family) in [
+        ("short", "2", "colours"),
+        ("middle", "30", "colours"),
+        ("long", "240", "shades"),
+    ] {
         let mut task = EASY.replace("id: easy", &format!("id: {id}"));
         task = task.replace("minutes: 1,", &format!("minutes: {minutes},"));
         task = task.replace("family: colours", &format!("family: {family}"));
@@ -184,7 +213,11 @@ fn ran() -> Context {
 #[test]
 fn runs_of_ours_have_horizons() {
     let context = ran();
-    insta::assert_snapshot!(context.run(&format!("horizon {} --draws 100", context.run_name())).text);
+    insta::assert_snapshot!(
+        context
+            .run(&format!("horizon {} --draws 100", context.run_name()))
+            .text
+    );
     let twice = format!("horizon {0} {0}", context.run_name());
     assert!(context.run(&twice).expect(2).stderr.contains("is given twice"));
     // A task that changed is another task.
@@ -211,7 +244,10 @@ fn metrs_runs_give_metrs_numbers() {
         return;
     }
     let context = Context::new();
-    let output = context.command(["horizon", path.to_str().unwrap(), "--json", "--draws", "1000"]).output().unwrap();
+    let output = context
+        .command(["horizon", path.to_str().unwrap(), "--json", "--draws", "1000"])
+        .output()
+        .unwrap();
     assert!(output.status.success());
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let models = value["treatments"][0]["models"].as_array().unwrap();
@@ -231,7 +267,13 @@ fn metrs_runs_give_metrs_numbers() {
         assert!((found("lower") / lower - 1.0).abs() < off, "{name}: {formula}");
         assert!((found("upper") / upper - 1.0).abs() < off, "{name}: {formula}");
     }
-    let weakest = models.iter().find(|model| model["alias"] == "davinci-002").unwrap();
+    let weakest = models
+        .iter()
+        .find(|model| model["alias"] == "davinci-002")
+        .unwrap();
     assert_eq!(weakest["horizons"][0]["minutes"], serde_json::Value::Null);
-    assert_eq!(weakest["horizons"][0]["says"], "shorter than the shortest task (2 min)");
+    assert_eq!(
+        weakest["horizons"][0]["says"],
+        "shorter than the shortest task (2 min)"
+    );
 }

@@ -294,7 +294,7 @@ pub(crate) struct HorizonArgs {
     pub(crate) outcome: OutcomeName,
     /// How many draws the intervals rest on; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub(crate) draws: u64,
+    pub(crate) draws: u32,
     /// The seed of the draws; the same one gives the same numbers, whatever the number of cores
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,

@@ -25,7 +25,7 @@ use crate::walk::unreadable;
 /// The most curves that are kept: draws times models.
 const MAX_CURVES: u64 = 2_000_000;
 /// How many draws are made between two looks at the progress.
-const AT_ONCE: u64 = 256;
+const AT_ONCE: u32 = 256;
 
 /// `harness horizon FILE|RUN...`
 pub(crate) fn horizon(args: &HorizonArgs) -> Result<Exit, Failure> {
@@ -36,7 +36,7 @@ pub(crate) fn horizon(args: &HorizonArgs) -> Result<Exit, Failure> {
     } else {
         vec![None]
     };
-    let steps = wanted.draws * treatments.len() as u64;
+    let steps = u64::from(wanted.draws) * treatments.len() as u64;
     let mut progress = Counting::new("draws", steps);
     let treatments = treatments
         .into_iter()
@@ -57,7 +57,7 @@ pub(crate) fn horizon(args: &HorizonArgs) -> Result<Exit, Failure> {
         ridge: wanted.ridge,
         levels: wanted.levels,
         confidence: Level::P95,
-        draws: wanted.draws,
+        draws: u64::from(wanted.draws),
         seed: args.seed,
         treatments,
     };
@@ -205,7 +205,7 @@ struct Wanted {
     weighting: Weighting,
     ridge: Ridge,
     levels: Vec<Level>,
-    draws: u64,
+    draws: u32,
     seed: u64,
     after: Day,
     before: Day,
@@ -227,7 +227,7 @@ impl Wanted {
             }
         }
         let models = data.models().count() as u64;
-        if args.draws.saturating_mul(models) > MAX_CURVES {
+        if u64::from(args.draws).saturating_mul(models) > MAX_CURVES {
             let message = format!(
                 "{} draws of {models} models are more than {MAX_CURVES} curves",
                 args.draws
@@ -276,7 +276,7 @@ impl Wanted {
                     .into_par_iter()
                     .map(|number| analysis.draw(self.seed, number)),
             );
-            progress.advance(end - begun);
+            progress.advance(u64::from(end - begun));
             begun = end;
         }
         let models = estimate(&analysis, &draws, &self.levels, Level::P95);

@@ -133,6 +133,16 @@ pub enum Method {
     FisherInformation,
     /// Percentiles of draws of families, of tasks within them, and of runs within these.
     HierarchicalBootstrap,
+    /// A confidence sequence: two-sided mixture of binomial likelihood ratios over a Beta prior.
+    BetaBinomialMixture,
+    /// A confidence sequence: one-sided mixture over a Beta prior that ends at the threshold.
+    TruncatedBetaMixture,
+    /// A confidence sequence for the mean of families: one-sided mixture of bets on their means.
+    FamilyBets,
+    /// A confidence sequence for bounded scores: normal mixture over sub-Gaussian deviations.
+    NormalMixture,
+    /// A confidence sequence for bounded scores: predictable plug-in empirical Bernstein.
+    EmpiricalBernstein,
 }
 
 impl Method {
@@ -176,6 +186,11 @@ impl Method {
             Self::DeltaMethod => "delta method",
             Self::FisherInformation => "Fisher information",
             Self::HierarchicalBootstrap => "hierarchical bootstrap, percentiles",
+            Self::BetaBinomialMixture => "confidence sequence, beta-binomial mixture",
+            Self::TruncatedBetaMixture => "confidence sequence, one-sided Beta mixture",
+            Self::FamilyBets => "confidence sequence, bets on family means",
+            Self::NormalMixture => "confidence sequence, normal mixture",
+            Self::EmpiricalBernstein => "confidence sequence, empirical Bernstein",
         }
     }
 }

@@ -407,9 +407,7 @@ fn intervals_of_the_bootstrap_are_matched() {
         cheats: Cheats::Fail,
     };
     let analysis = Analysis::new(&file.data, settings);
-    let draws: Vec<_> = (0..u64::from(DRAWS))
-        .map(|number| analysis.draw(42, number))
-        .collect();
+    let draws: Vec<_> = (0..DRAWS).map(|number| analysis.draw(42, number)).collect();
     let models: Vec<&str> = file.data.models().collect();
     let (mut compared, mut close) = (0, 0);
     for row in table(&expected) {

@@ -110,7 +110,14 @@ fn install(folder: &Path, python: &Path, requirement: &str) -> Result<()> {
     let mut make = Command::new("python3");
     make.args(["-m", "venv"]).arg(folder);
     let mut fill = Command::new(python);
-    fill.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]);
+    fill.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        requirement,
+    ]);
     // Standard output belongs to the figures.
     workshop::succeed(make.stdout(Stdio::null()))?;
     workshop::succeed(fill.stdout(Stdio::null()))

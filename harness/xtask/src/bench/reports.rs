@@ -102,6 +102,7 @@ fn rows(output: &str) -> Result<Vec<Row>> {
         of("sign_flip_exact_s", "s")?,
         of("sign_flip_s", "s")?,
         of("gate_decision_us", "us")?,
+        of("gate_families_us", "us")?,
     ])
 }
 
@@ -130,7 +131,11 @@ fn runs_csv() -> String {
     let mut out = String::from("run_id,task_id,task_family,alias,human_minutes,score_binarized\n");
     let mut run = 0;
     for task in 0..TASKS {
-        let family = if task < FAMILIES { task } else { (task * task) % FAMILIES };
+        let family = if task < FAMILIES {
+            task
+        } else {
+            (task * task) % FAMILIES
+        };
         let log2_minutes = 10.4 * task as f64 / (TASKS - 1) as f64;
         for (model, horizon) in MODELS {
             let cell = task * MODELS.len() + MODELS.iter().position(|(name, _)| *name == model).unwrap_or(0);
@@ -141,7 +146,10 @@ fn runs_csv() -> String {
             for _ in 0..runs {
                 let success = u8::from(dice.share() < p);
                 let minutes = log2_minutes.exp2();
-                let _ = writeln!(out, "r{run},f{family}/t{task},f{family},{model},{minutes:.3},{success}");
+                let _ = writeln!(
+                    out,
+                    "r{run},f{family}/t{task},f{family},{model},{minutes:.3},{success}"
+                );
                 run += 1;
             }
         }
@@ -170,7 +178,10 @@ mod tests {
     fn the_file_has_the_size_of_metrs() {
         let text = runs_csv();
         let column = |at: usize| {
-            let cells = text.lines().skip(1).map(move |line| line.split(',').nth(at).unwrap());
+            let cells = text
+                .lines()
+                .skip(1)
+                .map(move |line| line.split(',').nth(at).unwrap());
             cells.collect::<std::collections::BTreeSet<_>>().len()
         };
         assert_eq!(text.lines().count() - 1, ROWS);

@@ -1,14 +1,15 @@
 //! The hierarchical bootstrap: what else could have been seen.
 //!
-//! Owns: one draw as a pure function of its number. Must not: start threads; whoever has cores spreads the draws.
+//! Owns: one draw as a pure function of its index. Must not: start threads; whoever has cores spreads the draws.
 
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::analysis::{Analysis, Fitted};
 use super::buckets::{Means, Sums};
 use super::curve::{Curve, NoCurve, Point, fit_from};
 use super::data::{Cell, Cheats, Lump, Model};
+use crate::stats::bootstrap::Draws;
 
 /// What each model came to in one draw.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,11 +41,10 @@ impl Analysis<'_> {
     /// add up to 1: a task drawn twice counts twice. METR's routine (arXiv 2503.14499, eval-analysis-public) with
     /// another generator.
     ///
-    /// A draw depends on the data, the settings, `seed` and `number` alone, so draws can be made in any order and on
-    /// any number of threads: `ChaCha8` keyed by the seed, with the draw's number as its stream.
-    pub fn draw(&self, seed: u64, number: u64) -> Draw {
-        let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        dice.set_stream(number);
+    /// A draw depends on the data, the settings, `seed` and `index` alone, so draws can be made in any order and on
+    /// any number of threads: `ChaCha8` keyed by the seed, with the draw's index as its stream.
+    pub fn draw(&self, seed: u64, index: u32) -> Draw {
+        let mut dice = Draws::stream(seed, index);
         let copies = self.copies(&mut dice);
         let models = self.data.models.iter().zip(&self.models);
         Draw {

@@ -42,7 +42,7 @@ fn settings(ridge: f64) -> Settings {
 }
 
 /// Returns the only model's estimate with so many draws.
-fn estimated(data: &Dataset, draws: u64) -> ModelEstimate {
+fn estimated(data: &Dataset, draws: u32) -> ModelEstimate {
     let analysis = Analysis::new(data, settings(1e-5));
     let draws: Vec<Draw> = (0..draws).map(|number| analysis.draw(42, number)).collect();
     let mut models = estimate(&analysis, &draws, &[level(0.5), level(0.8)], Level::P95);
@@ -507,7 +507,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics_and_counts_add_up(cells in cells(), seed: u64, draws in 0..12_u64) {
+    fn nothing_panics_and_counts_add_up(cells in cells(), seed: u64, draws in 0..12_u32) {
         let data = Dataset::new(&observations(&cells), Vec::new()).unwrap();
         let analysis = Analysis::new(&data, settings(1e-5));
         let made: Vec<Draw> = (0..draws).map(|number| analysis.draw(seed, number)).collect();
@@ -515,7 +515,7 @@ proptest! {
         let counts = models[0].draws;
         let sum = counts.falling + counts.not_falling + counts.all_failed + counts.all_succeeded
             + counts.separated + counts.absent + counts.no_convergence;
-        prop_assert_eq!((counts.draws, sum), (draws, draws));
+        prop_assert_eq!((counts.draws, sum), (u64::from(draws), u64::from(draws)));
         for horizon in &models[0].horizons {
             if let Some(minutes) = horizon.point.minutes() {
                 let lengths = models[0].lengths;
