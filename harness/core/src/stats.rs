@@ -4,6 +4,9 @@
 //! numbers without a seed, read a clock. Values carry what it takes to read them (see [`Rate`], [`Interval`],
 //! [`Estimate`], [`PValue`]); what can't be computed is a [`StatsError`], never a NaN.
 
+#[doc = include_str!("stats/README.md")]
+pub mod guide {}
+
 pub mod agreement;
 pub mod bootstrap;
 pub mod confidence_sequence;
