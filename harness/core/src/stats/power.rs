@@ -8,6 +8,7 @@ mod plan;
 
 use serde::Serialize;
 
+use super::headline::TASKS_TO_POOL;
 use super::special::{binomial_cdf, normal_quantile, student_t_quantile};
 use super::{Level, StatsError};
 
@@ -18,7 +19,7 @@ pub use gate::{FixedNeed, GateChance, GateNeed, GateOutlook, MOST_GATE_UNITS, Sh
 pub use plan::{Answer, Assumed, Bounds, Chances, Planned, Question, Reach, RuleOutNeed, Written, answer};
 
 /// With fewer tasks than this there is no interval over tasks to plan for.
-const LEAST_TASKS: u64 = 5;
+const LEAST_TASKS: u64 = TASKS_TO_POOL as u64;
 /// More units than this are no plan.
 const MOST_UNITS: u64 = 1 << 40;
 /// More epochs than this are no plan.
