@@ -257,8 +257,13 @@ impl ClusterBootstrap {
     /// number of their scores.
     pub fn draw(&self, seed: u64, index: u32) -> f64 {
         let mut rng = Draws::stream(seed, index);
-        let drawn = self.totals.iter().map(|_| self.number.sample(&mut rng) as usize);
-        ratio(drawn.map(|number| self.totals[number]))
+        let (mut sum, mut scores) = (0.0, 0);
+        for _ in 0..self.totals.len() {
+            let total = &self.totals[self.number.sample(&mut rng) as usize];
+            sum += total.sum;
+            scores += total.scores;
+        }
+        sum / scores as f64
     }
 
     /// Returns all resamples: of up to 8 clusters, else `None`.

@@ -144,14 +144,18 @@ impl SignFlips {
     /// Returns whether draw number `index` is at least as extreme as what was seen; the same on every machine and thread.
     pub fn is_extreme(&self, seed: u64, index: u32) -> bool {
         let mut rng = Draws::stream(seed, index);
-        let mut sum = 0.0;
-        for sums in self.sums.chunks(16) {
+        // Four sums side by side, since each addition to one has to wait for the one before.
+        let mut sums = [0.0; 4];
+        for word in self.sums.chunks(16) {
             let mut bits = rng.next_u64();
-            for four in sums {
-                sum += four[(bits & 15) as usize];
-                bits >>= 4;
+            for fours in word.chunks(4) {
+                for (sum, four) in sums.iter_mut().zip(fours) {
+                    *sum += four[(bits & 15) as usize];
+                    bits >>= 4;
+                }
             }
         }
+        let sum: f64 = sums.iter().sum();
         match self.alternative {
             Alternative::TwoSided => sum.abs() >= self.threshold(),
             // A draw is as likely as its mirror image.
