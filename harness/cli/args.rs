@@ -375,10 +375,21 @@ pub(crate) struct HorizonArgs {
     #[arg(long, value_name = "WEIGHTS", default_value = "invsqrt_task_weight")]
     pub(crate) weights: WeightsName,
     /// The penalty on the slope, lambda; METR's was 0.1 in 2025, and 1e-5 from March 2026
-    #[arg(long, value_name = "LAMBDA", default_value = "1e-5")]
+    #[arg(
+        long,
+        value_name = "LAMBDA",
+        default_value = "1e-5",
+        allow_negative_numbers = true
+    )]
     pub(crate) ridge: f64,
     /// The probabilities of success, in percent
-    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "50,80")]
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        value_delimiter = ',',
+        default_value = "50,80",
+        allow_negative_numbers = true
+    )]
     pub(crate) levels: Vec<f64>,
     /// What the outcome of a run is
     #[arg(long, value_name = "OUTCOME", default_value = "success")]

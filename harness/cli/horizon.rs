@@ -94,6 +94,9 @@ impl Input {
                 return Err(Failure::input("one file, or runs, not several files or both")
                     .hint("put the rows of several files into one"));
             }
+            [file] if looks_like_file(file) => {
+                return Err(Failure::input(format!("there is no file {file}")));
+            }
             runs => Self::from_runs(args, runs)?,
         };
         if let Some(path) = &args.releases {
@@ -187,6 +190,14 @@ fn check_versions(rows: &[TrialRow]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Runs have no such names.
+fn looks_like_file(name: &str) -> bool {
+    let extension = Path::new(name).extension().unwrap_or_default();
+    ["csv", "json", "jsonl", "ndjson"]
+        .iter()
+        .any(|known| extension == *known)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

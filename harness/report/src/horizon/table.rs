@@ -8,6 +8,8 @@ use harness_core::stats::horizon::{
     BUCKETS, BucketEstimate, Cheats, HorizonEstimate, MeanEstimate, ModelEstimate, Reading, Trend, figures,
 };
 
+use harness_core::stats::Excluded;
+
 use super::{HorizonReport, Treatment, TrendReport, percent};
 use crate::show;
 use crate::table::{Align, Column, lines};
@@ -53,7 +55,7 @@ fn head(report: &HorizonReport) -> String {
     let source = show::cell(&report.source);
     let (tasks, families, outcome) = (report.tasks, report.families, report.outcome);
     let mut out = format!(
-        "{source}: {runs} runs of {models} models on {tasks} tasks in {families} families; outcome: {outcome}\n"
+        "{source}: {runs} runs; models: {models}, tasks: {tasks}, families: {families}; outcome: {outcome}\n"
     );
     let (weights, ridge) = (report.weighting.name(), report.ridge.get());
     let _ = writeln!(
@@ -233,9 +235,8 @@ fn notes(report: &HorizonReport, rows: &[(&Treatment, &ModelEstimate)]) -> Vec<S
     match report.excluded.as_slice() {
         [] => notes.push("excluded: nothing".to_owned()),
         excluded => {
-            let parts = excluded
-                .iter()
-                .map(|one| format!("{} {}", show::grouped(one.units), show::cell(&one.why)));
+            let part = |one: &Excluded| format!("{} ({})", show::cell(&one.why), show::grouped(one.units));
+            let parts = excluded.iter().map(part);
             notes.push(format!(
                 "excluded, in no number: {}",
                 parts.collect::<Vec<_>>().join(", ")
@@ -268,24 +269,22 @@ fn draw_note(model: &ModelEstimate) -> Option<String> {
     let draws = model.draws;
     model.curve?;
     let parts: Vec<String> = [
-        (draws.all_failed, "have failures only and count as a horizon of 0"),
+        (draws.all_failed, "failures only", "count as a horizon of 0"),
         (
             draws.all_succeeded,
-            "have successes only and count as an endless horizon",
+            "successes only",
+            "count as an endless horizon",
         ),
-        (draws.not_falling, "do not fall with length and bound nothing"),
-        (
-            draws.separated,
-            "have no curve, since successes and failures don't overlap",
-        ),
-        (draws.absent, "have no run of it and are left out"),
-        (draws.no_convergence, "found no fit and bound nothing"),
+        (draws.not_falling, "no fall with length", "bound nothing"),
+        (draws.separated, "successes and failures apart", "bound a range"),
+        (draws.absent, "no run of it", "are left out"),
+        (draws.no_convergence, "no fit found", "bound nothing"),
     ]
     .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{} {what}", show::grouped(count)))
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, what, then)| format!("{what} in {} ({then})", show::grouped(count)))
     .collect();
     let name = show::cell(&model.model);
     let of = show::grouped(draws.draws);
-    (!parts.is_empty()).then(|| format!("{name}: of {of} draws {}", parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("{name}, {of} draws: {}", parts.join(", ")))
 }

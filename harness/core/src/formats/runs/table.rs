@@ -300,6 +300,13 @@ impl<'a> Table<'a> {
             );
             return self.error(row, Column::Task, reader, &message);
         }
+        if self.outcome == OutcomeColumn::Continuous {
+            if self.missing.insert(Column::Score) {
+                let message = "rows for each task count successes; there is no partial credit in them";
+                self.error(row, Column::Successes, reader, message);
+            }
+            return;
+        }
         let successes = self.count(row, Column::Successes, reader);
         let runs = self.count(row, Column::Runs, reader);
         let cheated = match row.text(Column::CheatedRuns) {
