@@ -454,6 +454,7 @@ fn version_and_help() {
       report       Rebuild the derived files of runs from their logs
       transcript   Show the transcript of a trial
       rescore      Score again from what is stored, for instance after a scorer was repaired
+      horizon      Fit time horizons: how long the tasks are that models complete
       shell        Open a shell in the sandbox of a trial: the kept one, or a fresh one like it
       images       Make or list the base images
       gc           Remove containers, networks and volumes that crashed runs left behind

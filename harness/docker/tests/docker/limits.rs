@@ -224,7 +224,7 @@ async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it(settings: D
             );
             let id = sandbox.info().id;
             let (result, ()) = tokio::join!(async { sandbox.exec(&sh(command)).await }, async {
-                until_runs(&*sandbox, "sleep 60").await;
+                crate::support::until_runs_in(&id, "sleep 60").await;
                 crate::support::kill_container(&id).await;
             });
             assert_eq!(result.unwrap_err().name(), expected, "{command}");

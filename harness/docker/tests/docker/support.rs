@@ -274,6 +274,21 @@ pub(crate) async fn until_runs(sandbox: &dyn Sandbox, wanted: &str) {
     }
 }
 
+/// Waits until a command runs in a container, seen from outside: a command inside would have to do with what happens there.
+pub(crate) async fn until_runs_in(id: &str, wanted: &str) {
+    loop {
+        let top = agreed()
+            .await
+            .top_processes(id, None::<bollard::query_parameters::TopOptions>)
+            .await;
+        let rows = top.ok().and_then(|top| top.processes).unwrap_or_default();
+        if rows.iter().flatten().any(|cell| cell == wanted) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Returns whether this daemon leaves the disk limit to us.
 pub(crate) fn disk_is_watched(sandbox: &dyn Sandbox) -> bool {
     let about_it = |note: &String| note.starts_with("the daemon's storage driver has no quota");
