@@ -267,13 +267,6 @@ pub(crate) async fn living_in_the_end(sandbox: &dyn Sandbox) -> Vec<String> {
     left
 }
 
-/// Waits until a command of this name and arguments runs.
-pub(crate) async fn until_runs(sandbox: &dyn Sandbox, wanted: &str) {
-    while !living(sandbox).await.iter().any(|line| line == wanted) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// Waits until a command runs in a container, seen from outside: a command inside would have to do with what happens there.
 pub(crate) async fn until_runs_in(id: &str, wanted: &str) {
     loop {
