@@ -172,14 +172,14 @@ fn floor(name: &str) -> Option<usize> {
 }
 
 /// Asks cargo for the members of the workspace and what each depends on.
-#[expect(
-    clippy::expect_used,
-    reason = "a helper of tests, in which a failure should panic"
-)]
 fn dependencies() -> Dependencies {
     packages().iter().map(of_package).collect()
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "a helper of tests, in which a failure should panic"
+)]
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
