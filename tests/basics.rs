@@ -349,7 +349,16 @@ fn completions_know_every_command() {
     let context = Context::new();
     for shell in ["bash", "zsh", "fish"] {
         let text = context.good(&format!("completions {shell}"));
-        for command in ["run", "check", "status", "transcript", "rescore", "shell", "gc"] {
+        for command in [
+            "run",
+            "check",
+            "power",
+            "status",
+            "transcript",
+            "rescore",
+            "shell",
+            "gc",
+        ] {
             assert!(text.contains(command), "{shell}: {command}");
         }
     }
@@ -373,11 +382,13 @@ fn version_and_help() {
     Commands:
       run          Plan and run a suite or tasks; the same command again continues an unfinished run
       check        Check tasks, scaffolds and suites; all problems at once
+      power        Tell what a suite can show, and how many samples and epochs it takes to show more
       status       Show how a run stands
       list         List the runs of a results folder
       report       Rebuild the derived files of runs from their logs
       transcript   Show the transcript of a trial
       rescore      Score again from what is stored, for instance after a scorer was repaired
+      horizon      Fit time horizons: how long the tasks are that models complete
       shell        Open a shell in the sandbox of a trial: the kept one, or a fresh one like it
       images       Make or list the base images
       gc           Remove containers, networks and volumes that crashed runs left behind
@@ -423,7 +434,7 @@ fn version_and_help() {
 
     Interrupt once to stop in order and keep a run that can be continued; twice to stop at once.
     ");
-    for command in ["check", "report", "transcript", "shell", "images"] {
+    for command in ["check", "power", "report", "transcript", "shell", "images"] {
         let help = context.good(&format!("{command} --help"));
         assert!(help.contains("Example"), "{command}: {help}");
     }
@@ -437,11 +448,13 @@ fn version_and_help() {
     Commands:
       run          Plan and run a suite or tasks; the same command again continues an unfinished run
       check        Check tasks, scaffolds and suites; all problems at once
+      power        Tell what a suite can show, and how many samples and epochs it takes to show more
       status       Show how a run stands
       list         List the runs of a results folder
       report       Rebuild the derived files of runs from their logs
       transcript   Show the transcript of a trial
       rescore      Score again from what is stored, for instance after a scorer was repaired
+      horizon      Fit time horizons: how long the tasks are that models complete
       shell        Open a shell in the sandbox of a trial: the kept one, or a fresh one like it
       images       Make or list the base images
       gc           Remove containers, networks and volumes that crashed runs left behind

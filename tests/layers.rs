@@ -28,8 +28,9 @@ const BESIDE: [(&str, &str, &str); 1] = [(
     "harness-guest",
     "speaks to the helper in a sandbox",
 )];
-/// What `core` may not depend on: it decides, and leaves doing to others.
-const IMPURE: [&str; 22] = [
+/// What `core` may not depend on: it decides, and leaves doing to others. It may draw numbers from a seed, but not from
+/// the system: see `core_draws_from_seeds_only`.
+const IMPURE: [&str; 21] = [
     "async-std",
     "async-trait",
     "bollard",
@@ -43,7 +44,6 @@ const IMPURE: [&str; 22] = [
     "libc",
     "mio",
     "nix",
-    "rand",
     "reqwest",
     "rustix",
     "smol",
@@ -80,6 +80,29 @@ fn core_is_pure() {
         impure.is_empty(),
         "core must not depend on {impure:?}; an adapter has to"
     );
+}
+
+#[test]
+fn core_draws_from_seeds_only() {
+    let packages = packages();
+    let core = packages.iter().find(|package| package["name"] == "harness-core");
+    let edges = core.and_then(|core| core["dependencies"].as_array());
+    let drawing = |edge: &&Value| edge["kind"].is_null() && edge["name"].as_str().is_some_and(draws);
+    let found: Vec<&Value> = edges.into_iter().flatten().filter(drawing).collect();
+    assert!(!found.is_empty(), "then this test can go");
+    for edge in found {
+        let features = edge["features"].as_array().map_or(0, Vec::len);
+        assert_eq!(
+            (edge["uses_default_features"].as_bool(), features),
+            (Some(false), 0),
+            "{} has a generator of the system's behind its features",
+            edge["name"]
+        );
+    }
+}
+
+fn draws(name: &str) -> bool {
+    name.starts_with("rand")
 }
 
 #[test]
@@ -149,11 +172,15 @@ fn floor(name: &str) -> Option<usize> {
 }
 
 /// Asks cargo for the members of the workspace and what each depends on.
+fn dependencies() -> Dependencies {
+    packages().iter().map(of_package).collect()
+}
+
 #[expect(
     clippy::expect_used,
     reason = "a helper of tests, in which a failure should panic"
 )]
-fn dependencies() -> Dependencies {
+fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .arg("--manifest-path")
@@ -167,7 +194,7 @@ fn dependencies() -> Dependencies {
     );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let packages = metadata["packages"].as_array().expect("there are packages");
-    packages.iter().map(of_package).collect()
+    packages.clone()
 }
 
 fn of_package(package: &Value) -> (String, Vec<(String, String)>) {

@@ -11,8 +11,10 @@ mod util;
 
 mod basics;
 mod golden;
+mod horizon;
 mod interrupts;
 mod kills;
+mod power;
 mod problems;
 mod servers;
 

@@ -8,9 +8,12 @@ mod clients;
 mod clock;
 mod exit;
 mod gc;
+mod horizon;
 mod images;
 mod load;
 mod plan_view;
+mod power;
+mod power_view;
 mod progress;
 mod report;
 mod rescore;
@@ -47,11 +50,13 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => with_runtime(run::run(args)),
         Command::Check(args) => check::check(&args),
+        Command::Power(args) => power::power(&args),
         Command::Status(args) => status::status(&args),
         Command::List(args) => status::list(&args),
         Command::Report(args) => report::report(&args),
         Command::Transcript(args) => transcript::transcript(&args),
         Command::Rescore(args) => with_runtime(rescore::rescore(args)),
+        Command::Horizon(args) => horizon::horizon(&args),
         Command::Shell(args) => shell::shell(&args),
         Command::Images(args) => with_runtime(images::images(args)),
         Command::Gc(args) => with_runtime(gc::gc(args)),

@@ -51,10 +51,11 @@ impl Shared {
         Ok(oldest)
     }
 
-    /// Returns whether a network of ours is known to be there no more.
-    pub(crate) async fn is_gone(&self, network: &String) -> bool {
+    /// Returns whether a network of ours is known to be there no more, or not to be the only one: older daemons start no
+    /// container on a network whose name another one has too, even if it is given by its id.
+    pub(crate) async fn is_unfit(&self, network: &String) -> bool {
         let found = self.open_networks().await;
-        found.is_ok_and(|found| !found.contains(network))
+        found.is_ok_and(|found| found.len() > 1 || !found.contains(network))
     }
 
     /// Returns the ids of our networks of this name, the oldest first.

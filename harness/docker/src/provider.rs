@@ -72,6 +72,9 @@ pub(crate) struct Shared {
     pub(crate) spared: Mutex<BTreeSet<String>>,
 }
 
+/// How long processes that made a network at the same time get to take all but one away.
+const NETWORK_SETTLES: std::time::Duration = std::time::Duration::from_millis(500);
+
 impl DockerProvider {
     /// Connects to the daemon and agrees on a version of its interface.
     ///
@@ -121,15 +124,22 @@ impl DockerProvider {
         if !config::is_open(&request.spec) {
             return self.start_whole(request, None).await;
         }
-        let mut tries = 3;
+        let mut tries = 5;
         loop {
             tries -= 1;
             let network = self.shared.provide_open_network().await?;
             let started = self.start_whole(request, Some(&network)).await;
-            // Another process may have taken an unused network away before the sandbox was on it.
-            if started.is_ok() || tries == 0 || !self.shared.is_gone(&network).await {
+            // Another process may have taken an unused network away before the sandbox was on it, or made a second one
+            // at the same time, of which one goes again.
+            let ambiguous = |error: &SandboxError| error.to_string().contains("is ambiguous");
+            let again = match &started {
+                Ok(_) => false,
+                Err(error) => ambiguous(error) || self.shared.is_unfit(&network).await,
+            };
+            if tries == 0 || !again {
                 return started;
             }
+            tokio::time::sleep(NETWORK_SETTLES).await;
         }
     }
 

@@ -84,6 +84,7 @@ mod tests {
         let ready = Prompt::Ready { code: 1 };
         let state = |idle, by_lines| TerminalState { idle, by_lines };
         let (busy, raw) = (state(Some(false), Some(true)), state(Some(false), Some(false)));
+        let own = state(Some(true), Some(true));
         let none = Look::default();
         let quiet = |quiet, state| Look {
             quiet,
@@ -152,14 +153,10 @@ mod tests {
                 quiet(QUIET, state(Some(true), Some(false))),
                 Verdict::Idle,
             ),
-            (
-                "a shell that works itself",
-                quiet(QUIET, state(Some(true), Some(true))),
-                Verdict::Wait,
-            ),
+            ("a shell that works itself", quiet(QUIET, own), Verdict::Wait),
             (
                 "a shell of which nothing is heard",
-                quiet(long, state(Some(true), Some(true))),
+                quiet(long, own),
                 Verdict::Idle,
             ),
             (

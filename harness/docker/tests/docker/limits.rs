@@ -10,7 +10,7 @@ use pretty_assertions::assert_eq;
 
 use crate::support::{
     ask, busybox, disk_is_watched, exited, in_sandbox_with, living, root, sh, sh_for, text, timed_out,
-    until_runs, with_and_without_the_helper,
+    until_runs_in, with_and_without_the_helper,
 };
 
 with_and_without_the_helper!(
@@ -224,7 +224,7 @@ async fn a_death_is_blamed_on_memory_only_if_no_command_explained_it(settings: D
             );
             let id = sandbox.info().id;
             let (result, ()) = tokio::join!(async { sandbox.exec(&sh(command)).await }, async {
-                until_runs(&id, "sleep 60").await;
+                until_runs_in(&id, "sleep 60").await;
                 crate::support::kill_container(&id).await;
             });
             assert_eq!(result.unwrap_err().name(), expected, "{command}");

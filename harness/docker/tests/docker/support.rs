@@ -267,22 +267,18 @@ pub(crate) async fn living_in_the_end(sandbox: &dyn Sandbox) -> Vec<String> {
     left
 }
 
-/// Waits until a command runs in a container; the daemon is asked, since a command of ours would share in what happens.
-pub(crate) async fn until_runs(id: &str, wanted: &str) {
-    let docker = agreed().await;
+/// Waits until a command runs in a container, seen from outside: a command inside would have to do with what happens there.
+pub(crate) async fn until_runs_in(id: &str, wanted: &str) {
     loop {
-        let options = bollard::query_parameters::TopOptionsBuilder::new()
-            .ps_args("-eo pid,args")
-            .build();
-        let top = docker.top_processes(id, Some(options)).await.unwrap();
-        let rows = top.processes.unwrap_or_default();
-        if rows
-            .iter()
-            .any(|row| row.last().is_some_and(|args| args == wanted))
-        {
+        let top = agreed()
+            .await
+            .top_processes(id, None::<bollard::query_parameters::TopOptions>)
+            .await;
+        let rows = top.ok().and_then(|top| top.processes).unwrap_or_default();
+        if rows.iter().flatten().any(|cell| cell == wanted) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -304,7 +300,9 @@ pub(crate) async fn living_seen_by(sandbox: &dyn Sandbox, before: BeforeExec) ->
         before,
         ..root(listing)
     };
-    let all = ask(sandbox, request).await;
+    // What others do in the sandbox meanwhile, such as running out of memory, is not the listing's doing.
+    let result = sandbox.exec(&request).await.unwrap();
+    let all = text(&result);
     let lines = all.lines().map(|line| line.trim().to_owned());
     lines
         .filter(|line| line != "sleep 86400" && !line.starts_with("tr ") && !line.starts_with(KEEPER))

@@ -1,0 +1,528 @@
+//! Rates that an imperfect labeller measured: Rogan-Gladen, its Bayesian form, prediction-powered inference.
+//!
+//! Owns: what a labeller's errors do to a rate, and when a correction for them is allowed. Must not: correct with
+//! errors that were measured on other failures than those that were labelled.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::quadrature::{BetaTable, beta_nodes, quantile};
+use super::special::normal_quantile;
+use super::{Estimate, Interval, Level, Method, Posterior, Rate, Side, StatsError};
+
+#[cfg(test)]
+mod tests;
+
+/// The least sensitivity + specificity - 1 at which a labeller is corrected for.
+pub const LEAST_INFORMEDNESS: f64 = 0.3;
+/// Nodes for each of sensitivity and specificity.
+const NODES: usize = 128;
+
+/// Below this, what is left of a probability is rounding.
+const LEAST_MASS: f64 = 1e-9;
+
+/// Which failures were labelled: errors of a labeller hold only where they were measured.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Population {
+    /// The family of the model that failed.
+    pub model_family: String,
+    /// The phase in which it did.
+    pub phase: String,
+}
+
+impl fmt::Display for Population {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "model family `{}`, phase `{}`", self.model_family, self.phase)
+    }
+}
+
+/// A measured share with its denominator. Unlike a [`Rate`] its numerator may be broken, as with averaged labels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Share {
+    value: f64,
+    units: u64,
+}
+
+impl Share {
+    /// Makes a share of `units` units.
+    ///
+    /// # Errors
+    /// It does not lie from 0 to 1, is no number, or there are no units. `what` names it in the message.
+    pub fn new(what: &'static str, value: f64, units: u64) -> Result<Self, StatsError> {
+        if !(0.0..=1.0).contains(&value) {
+            return Err(StatsError::OutOfRange {
+                what,
+                value,
+                least: 0.0,
+                most: 1.0,
+            });
+        }
+        if units == 0 {
+            return Err(StatsError::TooFew {
+                what,
+                unit: "units",
+                needed: 1,
+                found: 0,
+            });
+        }
+        Ok(Self { value, units })
+    }
+
+    /// Takes the share from counts.
+    ///
+    /// # Errors
+    /// Nothing was counted.
+    pub fn of(what: &'static str, rate: &Rate) -> Result<Self, StatsError> {
+        let value = if rate.units() == 0 {
+            0.0
+        } else {
+            rate.successes() as f64 / rate.units() as f64
+        };
+        Self::new(what, value, rate.units())
+    }
+
+    /// Returns the share.
+    pub fn value(self) -> f64 {
+        self.value
+    }
+
+    /// Returns the denominator.
+    pub fn units(self) -> u64 {
+        self.units
+    }
+
+    fn variance(self) -> f64 {
+        self.value * (1.0 - self.value) / self.units as f64
+    }
+
+    /// Returns the shapes of its posterior under a uniform prior.
+    fn shapes(self) -> (f64, f64) {
+        let units = self.units as f64;
+        (self.value * units + 1.0, (1.0 - self.value) * units + 1.0)
+    }
+
+    /// Returns the ends of Wilson's interval; the formula takes broken numerators too.
+    fn wilson(self, z: f64) -> (f64, f64) {
+        let (n, z2) = (self.units as f64, z * z);
+        let middle = self.value + z2 / (2.0 * n);
+        let half = z * (self.variance() + z2 / (4.0 * n * n)).sqrt();
+        let scale = 1.0 + z2 / n;
+        ((middle - half) / scale, (middle + half) / scale)
+    }
+
+    /// Returns the share after so many more units, of which a given number (maybe broken) are positive.
+    fn with(self, positive: f64, more: f64) -> Adjusted {
+        let units = self.units as f64 + more;
+        Adjusted {
+            value: (self.value * self.units as f64 + positive) / units,
+            units,
+        }
+    }
+}
+
+/// A share with invented units.
+#[derive(Clone, Copy)]
+struct Adjusted {
+    value: f64,
+    units: f64,
+}
+
+impl Adjusted {
+    fn variance(self) -> f64 {
+        self.value * (1.0 - self.value) / self.units
+    }
+}
+
+/// How a labeller did where people knew the truth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Calibration {
+    /// On which failures it was measured.
+    pub population: Population,
+    /// Labelled positive, of those that are positive.
+    pub sensitivity: Share,
+    /// Labelled negative, of those that are negative.
+    pub specificity: Share,
+}
+
+impl Calibration {
+    /// Accepts the labeller if it is good enough to be corrected for.
+    ///
+    /// Its informedness `J = sensitivity + specificity - 1` must be at least [`LEAST_INFORMEDNESS`], and the interval of
+    /// `J` must lie above 0. That interval is Newcombe's hybrid score interval for the difference of sensitivity and
+    /// `1 - specificity`, two independent proportions (Statistics in Medicine 17 (1998), 873-890, method 10).
+    ///
+    /// # Errors
+    /// It is not; the message has `J` and its lower end.
+    pub fn accept(self, confidence: Level) -> Result<Labeller, StatsError> {
+        let z = normal_quantile(f64::midpoint(1.0, confidence.get()))?;
+        let (se, sp) = (self.sensitivity.value, self.specificity.value);
+        let ((se_low, se_high), (sp_low, sp_high)) = (self.sensitivity.wilson(z), self.specificity.wilson(z));
+        let informedness = se + sp - 1.0;
+        let lower = informedness - (se - se_low).hypot(sp - sp_low);
+        let upper = informedness + (se_high - se).hypot(sp_high - sp);
+        if informedness < LEAST_INFORMEDNESS || lower <= 0.0 {
+            return Err(StatsError::PoorLabeller { informedness, lower });
+        }
+        let estimate = Estimate {
+            value: informedness,
+            interval: Interval {
+                lower: lower.max(-1.0),
+                upper: upper.min(1.0),
+                confidence,
+                side: Side::Two,
+                method: Method::Wilson,
+            },
+            units: self.sensitivity.units.saturating_add(self.specificity.units),
+        };
+        Ok(Labeller {
+            calibration: self,
+            informedness: estimate,
+        })
+    }
+}
+
+/// A labeller that is good enough to be corrected for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Labeller {
+    calibration: Calibration,
+    informedness: Estimate,
+}
+
+impl Labeller {
+    /// Returns how it was calibrated.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// Returns sensitivity + specificity - 1.
+    pub fn informedness(&self) -> Estimate {
+        self.informedness
+    }
+
+    fn check(&self, labelled: &Labelled) -> Result<(), StatsError> {
+        if self.calibration.population == labelled.population {
+            return Ok(());
+        }
+        Err(StatsError::OtherPopulation {
+            calibrated: self.calibration.population.to_string(),
+            applied: labelled.population.to_string(),
+        })
+    }
+}
+
+/// What a labeller said about units whose truth is not known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Labelled {
+    /// Which units.
+    pub population: Population,
+    /// Labelled positive, of all.
+    pub positive: Share,
+}
+
+/// A rate corrected for a labeller's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Corrected {
+    /// The corrected rate within 0 and 1, with the interval by Lang and Reiczigel: what is reported.
+    pub estimate: Estimate,
+    /// As the formula gives it. Outside 0 to 1 the calibration contradicts the labels.
+    pub unclipped: f64,
+    /// Of the unclipped value, normal approximation.
+    pub standard_error: f64,
+    /// The normal interval around the unclipped value, for comparison only: it covers too little for small samples.
+    pub normal: Interval,
+    /// Whether the unclipped value is no rate at all: look for a changed population before believing anything.
+    pub contradiction: bool,
+}
+
+/// Returns the true rate behind the rate that a labeller found.
+///
+/// `theta = (p + sp - 1) / (se + sp - 1)` with the labelled rate `p` of `n` units, the sensitivity `se` of `m1` positive
+/// and the specificity `sp` of `m0` negative calibration units; its variance is
+/// `(p (1 - p) / n + theta² se (1 - se) / m1 + (1 - theta)² sp (1 - sp) / m0) / (se + sp - 1)²`. The interval of the
+/// estimate adds `z²/2` of `z²` units to `p` and one of two to `se` and `sp`, puts those into the formulas, and moves
+/// the middle by `2 z² (theta se (1 - se) / m1 - (1 - theta) sp (1 - sp) / m0)`. Valid if calibration and labelled units
+/// come from one population, and calibration was not chosen by the label. W. J. Rogan, B. Gladen, American Journal of
+/// Epidemiology 107 (1978), 71-76; Z. Lang, J. Reiczigel, Preventive Veterinary Medicine 113 (2014), 13-22; for judges
+/// C. Lee et al., arXiv:2511.21140 (2025).
+///
+/// # Errors
+/// The labeller was calibrated on another population.
+pub fn rogan_gladen(
+    labelled: &Labelled,
+    labeller: &Labeller,
+    confidence: Level,
+) -> Result<Corrected, StatsError> {
+    labeller.check(labelled)?;
+    let z = normal_quantile(f64::midpoint(1.0, confidence.get()))?;
+    let (p, se, sp) = (
+        labelled.positive,
+        labeller.calibration.sensitivity,
+        labeller.calibration.specificity,
+    );
+    let theta = solved(p.value, se.value, sp.value);
+    let variance = [p.variance(), se.variance(), sp.variance()];
+    let standard_error = spread(theta, variance, se.value + sp.value - 1.0);
+    let two_sided = |middle: f64, half: f64, method: Method| Interval {
+        lower: middle - half,
+        upper: middle + half,
+        confidence,
+        side: Side::Two,
+        method,
+    };
+    let z2 = z * z;
+    let (p, se, sp) = (p.with(z2 / 2.0, z2), se.with(1.0, 2.0), sp.with(1.0, 2.0));
+    let adjusted = solved(p.value, se.value, sp.value);
+    let move_by = 2.0 * z2 * (adjusted * se.variance() - (1.0 - adjusted) * sp.variance());
+    let variance = [p.variance(), se.variance(), sp.variance()];
+    let half = z * spread(adjusted, variance, se.value + sp.value - 1.0);
+    let interval = two_sided(adjusted + move_by, half, Method::LangReiczigel);
+    Ok(Corrected {
+        estimate: Estimate {
+            value: theta.clamp(0.0, 1.0),
+            interval: Interval {
+                lower: interval.lower.clamp(0.0, 1.0),
+                upper: interval.upper.clamp(0.0, 1.0),
+                ..interval
+            },
+            units: labelled.positive.units,
+        },
+        unclipped: theta,
+        standard_error,
+        normal: two_sided(theta, z * standard_error, Method::RoganGladen),
+        contradiction: !(0.0..=1.0).contains(&theta),
+    })
+}
+
+fn solved(p: f64, se: f64, sp: f64) -> f64 {
+    (p + sp - 1.0) / (se + sp - 1.0)
+}
+
+/// Returns the standard error of a corrected rate from the variances of labelled rate, sensitivity and specificity.
+fn spread(theta: f64, [p, se, sp]: [f64; 3], informedness: f64) -> f64 {
+    let off = 1.0 - theta;
+    (p + theta * theta * se + off * off * sp).sqrt() / informedness
+}
+
+/// Returns the posterior of the true rate behind the rate that a labeller found, with uniform priors.
+///
+/// Rate, sensitivity and specificity have uniform priors; `n p ~ Binomial(n, theta se + (1 - theta) (1 - sp))`, and the
+/// calibration counts are binomial. For given `se` and `sp` the integral over `theta` is a difference of incomplete beta
+/// functions; the rest is Gauss-Legendre quadrature over the Beta posteriors of `se` and `sp`, 128 nodes each. The
+/// quantiles are good to about 1e-4, or a hundredth of the posterior's width if `n` is far beyond the calibration. It never
+/// leaves 0 to 1 and is honest about small calibrations; valid as [`rogan_gladen`] is. Same model as P. J. Diggle,
+/// "Estimating prevalence using an imperfect test", Epidemiology Research International (2011), 608719.
+///
+/// # Errors
+/// The labeller was calibrated on another population.
+pub fn rogan_gladen_posterior(
+    labelled: &Labelled,
+    labeller: &Labeller,
+    confidence: Level,
+) -> Result<Posterior, StatsError> {
+    labeller.check(labelled)?;
+    let (a, b) = labelled.positive.shapes();
+    let table = BetaTable::new(a, b)?;
+    let raised = BetaTable::new(a + 1.0, b)?;
+    let nodes = |share: Share| beta_nodes(share.shapes().0, share.shapes().1, NODES);
+    let sensitivities = nodes(labeller.calibration.sensitivity)?;
+    let specificities = nodes(labeller.calibration.specificity)?;
+    let pairs = || {
+        sensitivities
+            .iter()
+            .flat_map(|se| specificities.iter().map(move |sp| (se.0, sp.0, se.1 * sp.1)))
+    };
+    // The probability of a rate up to `theta`, not yet divided by that of any rate.
+    let mass = |theta: f64| {
+        let each = pairs().map(|(se, sp, weight)| {
+            let informedness = se + sp - 1.0;
+            if informedness.abs() < 1e-9 {
+                return 0.0;
+            }
+            let most = 1.0 - sp + theta * informedness;
+            weight * (table.below(most) - table.below(1.0 - sp)) / informedness
+        });
+        each.sum::<f64>()
+    };
+    let all = mass(1.0);
+    if all.is_nan() || all < LEAST_MASS {
+        return Err(StatsError::Undefined {
+            what: "the posterior of a corrected rate",
+            why: "the labelled rate is impossible under the calibration",
+        });
+    }
+    let moment: f64 = pairs()
+        .map(|(se, sp, weight)| {
+            let (informedness, least) = (se + sp - 1.0, 1.0 - sp);
+            if informedness.abs() < 1e-6 {
+                return 0.0;
+            }
+            let first = a / (a + b) * (raised.below(se) - raised.below(least));
+            let rest = least * (table.below(se) - table.below(least));
+            weight * (first - rest) / (informedness * informedness)
+        })
+        .sum();
+    let tail = (1.0 - confidence.get()) / 2.0;
+    let at = |level: f64| quantile(|theta| mass(theta) / all, level);
+    Ok(Posterior {
+        mean: moment / all,
+        median: at(0.5),
+        interval: Interval {
+            lower: at(tail),
+            upper: at(1.0 - tail),
+            confidence,
+            side: Side::Two,
+            method: Method::Posterior,
+        },
+        units: labelled.positive.units,
+    })
+}
+
+/// A unit with what a person found and what the judge said, both from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Judged {
+    /// The person's label: the truth.
+    pub truth: f64,
+    /// The judge's.
+    pub judged: f64,
+}
+
+/// How far the judge is relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reliance {
+    /// Fully: `lambda = 1`.
+    Full,
+    /// As far as it helps: the `lambda` of least variance, from 0 to 1.
+    Tuned,
+}
+
+/// A rate from many judged units and few that people labelled too.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PredictionPowered {
+    /// The rate; its denominator is the number of units that people labelled, which is what limits it.
+    pub estimate: Estimate,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// How far the judge was relied on: from 0, not at all, to 1.
+    pub lambda: f64,
+    /// How many further units only the judge saw.
+    pub judged_only: u64,
+    /// From the people's labels alone, for comparison; nothing if they are all the same, since a normal interval would
+    /// then be a point.
+    pub people_only: Option<Estimate>,
+}
+
+/// Returns a mean from a judge's labels of all units and people's labels of a random few: prediction-powered inference.
+///
+/// `theta = lambda mean(f~) + mean(Y - lambda f)`: `f~` are the judge's labels of the `N` units that only it saw, `f` its
+/// labels of the `n` units whose truth `Y` people know. Variance `lambda² var(f~) / N + var(Y - lambda f) / n`, with
+/// population variances and a normal interval. Tuned, `lambda = cov(Y, f) / ((1 + n/N) var(f))` within 0 and 1, where the
+/// covariance divides by `n` and the variance, over all of the judge's labels, by one less than their number. Valid if
+/// people's units are a random part of all units and `n` is in the tens; never if they were chosen by the judge's
+/// label. A. N. Angelopoulos et al., Science 382 (2023), 669-674; tuning: A. N. Angelopoulos, J. C. Duchi, T. Zrnic,
+/// arXiv:2311.01453.
+///
+/// # Errors
+/// Fewer than two units of either kind, a value that is not from 0 to 1, or labels without any spread, for which a
+/// normal interval would be a point.
+pub fn ppi_mean(
+    both: &[Judged],
+    judged_only: &[f64],
+    reliance: Reliance,
+    confidence: Level,
+) -> Result<PredictionPowered, StatsError> {
+    check_labels(both, judged_only)?;
+    let z = normal_quantile(f64::midpoint(1.0, confidence.get()))?;
+    let (n, more) = (both.len() as f64, judged_only.len() as f64);
+    let lambda = match reliance {
+        Reliance::Full => 1.0,
+        Reliance::Tuned => tuned(both, judged_only),
+    };
+    let (judge, judge_variance) = moments(judged_only.iter().copied());
+    let (off, off_variance) = moments(both.iter().map(|one| one.truth - lambda * one.judged));
+    let (truth, truth_variance) = moments(both.iter().map(|one| one.truth));
+    let standard_error = (lambda * lambda * judge_variance / more + off_variance / n).sqrt();
+    let around = |value: f64, standard_error: f64, method: Method| Estimate {
+        value,
+        interval: Interval {
+            lower: (value - z * standard_error).clamp(0.0, 1.0),
+            upper: (value + z * standard_error).clamp(0.0, 1.0),
+            confidence,
+            side: Side::Two,
+            method,
+        },
+        units: both.len() as u64,
+    };
+    if standard_error == 0.0 {
+        return Err(StatsError::Undefined {
+            what: "prediction-powered inference",
+            why: "the labels do not vary; give Clopper-Pearson's interval of the people's labels",
+        });
+    }
+    Ok(PredictionPowered {
+        estimate: around(lambda * judge + off, standard_error, Method::PredictionPowered),
+        standard_error,
+        lambda,
+        judged_only: judged_only.len() as u64,
+        people_only: (truth_variance > 0.0).then(|| around(truth, (truth_variance / n).sqrt(), Method::Wald)),
+    })
+}
+
+/// Returns how far to rely on the judge for the least variance.
+fn tuned(both: &[Judged], judged_only: &[f64]) -> f64 {
+    let (n, more) = (both.len() as f64, judged_only.len() as f64);
+    let judged = || both.iter().map(|one| one.judged);
+    let (truth, _) = moments(both.iter().map(|one| one.truth));
+    let (judge, _) = moments(judged());
+    let covariance = both
+        .iter()
+        .map(|one| (one.truth - truth) * (one.judged - judge))
+        .sum::<f64>()
+        / n;
+    let (_, variance) = moments(judged().chain(judged_only.iter().copied()));
+    let variance = variance * (n + more) / (n + more - 1.0);
+    if variance == 0.0 {
+        return 0.0;
+    }
+    (covariance / ((1.0 + n / more) * variance)).clamp(0.0, 1.0)
+}
+
+/// Returns mean and population variance.
+fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let (count, sum) = values
+        .clone()
+        .fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    let mean = sum / count;
+    let squares: f64 = values.map(|value| (value - mean) * (value - mean)).sum();
+    (mean, squares / count)
+}
+
+fn check_labels(both: &[Judged], judged_only: &[f64]) -> Result<(), StatsError> {
+    let lists = [
+        ("the people's labels", both.iter().map(|one| one.truth).collect()),
+        ("the judge's labels", both.iter().map(|one| one.judged).collect()),
+        ("the judge's further labels", judged_only.to_vec()),
+    ];
+    for (what, values) in lists {
+        let values: Vec<f64> = values;
+        if values.len() < 2 {
+            return Err(StatsError::TooFew {
+                what,
+                unit: "units",
+                needed: 2,
+                found: values.len() as u64,
+            });
+        }
+        StatsError::check_finite(what, &values)?;
+        if let Some(value) = values.into_iter().find(|value| !(0.0..=1.0).contains(value)) {
+            return Err(StatsError::OutOfRange {
+                what,
+                value,
+                least: 0.0,
+                most: 1.0,
+            });
+        }
+    }
+    Ok(())
+}
