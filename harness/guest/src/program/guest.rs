@@ -42,6 +42,8 @@ pub(crate) struct Guest {
     pub(crate) markers: BTreeMap<String, Option<u64>>,
     /// Own processes of commands that were forgotten while they ran, and their markers.
     pub(crate) left_running: BTreeMap<u32, String>,
+    /// How many processes have ended here that were no command's own.
+    pub(crate) orphans_ended: u64,
     /// Commands that are over while there is no room for the rest of their output.
     pub(crate) late_ends: BTreeSet<u32>,
     pub(crate) kill_all: Option<KillAll>,
@@ -81,6 +83,7 @@ impl Guest {
             commands: BTreeMap::new(),
             markers: BTreeMap::new(),
             left_running: BTreeMap::new(),
+            orphans_ended: 0,
             late_ends: BTreeSet::new(),
             kill_all: None,
             reads: BTreeMap::new(),

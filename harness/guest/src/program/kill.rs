@@ -103,6 +103,7 @@ impl Guest {
             return;
         }
         let look = self.processes.look();
+        self.reap();
         for id in due {
             self.kill_round(id, &look, now);
         }
@@ -121,6 +122,10 @@ impl Guest {
         let unreaped = command.exit.is_none() && !command.exit_said;
         let unclear = found.unclear || unreaped || !look.whole;
         let own = u32::from(unreaped && !found.victims.contains(&command.pid));
+        if sweep.orphans_ended(now, self.orphans_ended) && found.victims.is_empty() && !unclear {
+            sweep.look_again(now);
+            return;
+        }
         let survivors = match sweep.round(now, &found.victims, unclear) {
             Then::Again => return,
             Then::Everything => return self.signal_everything(),
@@ -227,6 +232,12 @@ impl Guest {
         let Some(all) = &mut self.kill_all else {
             return;
         };
+        // The one signal leaves nothing that could fork on.
+        let stirs = self.pid != 1 && all.sweep.orphans_ended(now, self.orphans_ended);
+        if stirs && alive.is_empty() && whole && !unreaped {
+            all.sweep.look_again(now);
+            return;
+        }
         let survivors = match all.sweep.round(now, &alive, unreaped || !whole) {
             Then::Again | Then::Everything => return,
             Then::Clean => 0,

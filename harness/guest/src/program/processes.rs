@@ -197,8 +197,9 @@ impl Guest {
         if let Some(all) = &mut self.kill_all {
             all.hurry(now);
         }
-        if let Some(id) = ended {
-            self.say_if_over(id);
+        match ended {
+            Some(id) => self.say_if_over(id),
+            None => self.orphans_ended = self.orphans_ended.wrapping_add(1),
         }
     }
 

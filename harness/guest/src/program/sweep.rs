@@ -25,6 +25,8 @@ pub(crate) struct Sweep {
     fresh_rounds: u32,
     clean: u32,
     seen: BTreeSet<u32>,
+    /// How many orphans had ended at the last round.
+    orphans: u64,
 }
 
 /// What follows a round.
@@ -50,6 +52,7 @@ impl Sweep {
             fresh_rounds: 0,
             clean: 0,
             seen: BTreeSet::new(),
+            orphans: 0,
         }
     }
 
@@ -66,6 +69,19 @@ impl Sweep {
     /// Something has died: looks again at once.
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.next = self.next.min(now);
+    }
+
+    /// Takes how many orphans have ended in all. If that are more than at the last round, what has forked and ended while
+    /// it was looked at may have escaped, again and again; a round that found nothing then does not count, for a while.
+    pub(crate) fn orphans_ended(&mut self, now: Instant, count: u64) -> bool {
+        let before = std::mem::replace(&mut self.orphans, count);
+        count != before && now.saturating_duration_since(self.since) < PATIENCE
+    }
+
+    /// Takes a round after which more orphans had ended, and which found nothing.
+    pub(crate) fn look_again(&mut self, now: Instant) {
+        self.clean = 0;
+        self.next = now;
     }
 
     /// Takes what a round has found. Two rounds in a row must find nothing, since a process may escape one by a fork.
@@ -120,6 +136,22 @@ mod tests {
             rounds,
             [Then::Again, Then::Again, Then::Again, Then::Again, Then::Clean]
         );
+    }
+
+    /// A process that forks and ends faster than it is looked at shows in the ends of orphans only.
+    #[test]
+    fn ends_of_orphans_are_a_reason_to_look_again() {
+        let now = Instant::now();
+        let mut sweep = Sweep::start(now);
+        let nobody = BTreeSet::new();
+        assert!(sweep.orphans_ended(now, 1));
+        assert!(!sweep.orphans_ended(now, 1));
+        assert_eq!(sweep.round(now, &nobody, false), Then::Again);
+        assert!(sweep.orphans_ended(now, 2));
+        sweep.look_again(now);
+        assert_eq!(sweep.round(now, &nobody, false), Then::Again);
+        assert_eq!(sweep.round(now, &nobody, false), Then::Clean);
+        assert!(!sweep.orphans_ended(now + PATIENCE, 3), "not for ever");
     }
 
     #[test]
