@@ -147,7 +147,7 @@ pub fn e_bh(values: &[LogE], alpha: Level) -> Result<EBh, StatsError> {
 
 /// Returns what `rejections` of `hypotheses` must each reach: `ln(K / (α k))`.
 pub(super) fn e_bh_threshold(hypotheses: usize, rejections: usize, alpha: Level) -> LogE {
-    LogE((hypotheses as f64 / (alpha.get() * rejections.max(1) as f64)).ln())
+    LogE(-(alpha.get() * rejections.max(1) as f64 / hypotheses as f64).ln())
 }
 
 /// Returns `ln Σ exp(tᵢ)` without overflow; negative infinity for no terms.

@@ -35,6 +35,8 @@ mod families;
 mod jump;
 mod planning;
 mod process;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{
     Decision, Rule, Verdict, Weight, carried, decide, log_e_above, log_e_below, lower_bound,

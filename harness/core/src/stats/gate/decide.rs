@@ -213,6 +213,13 @@ pub fn log_e_above(data: &DataForAbove, threshold: Level) -> Result<LogE, StatsE
 
 /// Returns "at most": the one-sided confidence sequence of a rate, or of the mean of families.
 ///
+/// Data that may only show a rate to be above can't be passed:
+/// ```compile_fail,E0308
+/// use harness_core::stats::{Level, gate::{Evidence, Tally, upper_bound}};
+/// let seen = Evidence::Units(Tally::clear(0, 30));
+/// upper_bound(&seen.for_above().unwrap(), Level::P05);
+/// ```
+///
 /// All `τ` with `E_below(τ) < 1/α`: an interval from 0, since `E_below` grows with `τ`. The rate is in it at every look at
 /// once with confidence `1 - α`, under the conditions of [this module](super). Its end is the least threshold at which
 /// the gate would say "shown below". Without data, or without a failure, it is 1.
