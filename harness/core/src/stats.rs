@@ -10,6 +10,7 @@ pub mod confidence_sequence;
 pub mod e_values;
 pub mod elicitation;
 pub mod gate;
+pub mod headline;
 pub mod horizon;
 pub mod independent;
 pub mod interval;
