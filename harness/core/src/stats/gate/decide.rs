@@ -274,7 +274,8 @@ pub fn probability_above(rate: &Rate, threshold: Level) -> Result<Credence, Stat
 /// Returns what a series holds after a checkpoint: "shown above" stays, "shown below" never carries over.
 ///
 /// What was dangerous once counts as dangerous until a person overrides it; that an earlier checkpoint was not says nothing
-/// about this one.
+/// about this one. Between looks of one process it holds likewise: the first look that shows the rate to be above decides,
+/// since the error is that of ever passing the bound.
 #[must_use]
 pub fn carried(earlier: Verdict, now: Verdict) -> Verdict {
     match (earlier, now) {
