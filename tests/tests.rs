@@ -13,6 +13,7 @@ mod basics;
 mod golden;
 mod interrupts;
 mod kills;
+mod power;
 mod problems;
 mod servers;
 

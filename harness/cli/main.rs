@@ -11,6 +11,8 @@ mod gc;
 mod images;
 mod load;
 mod plan_view;
+mod power;
+mod power_view;
 mod progress;
 mod report;
 mod rescore;
@@ -47,6 +49,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => with_runtime(run::run(args)),
         Command::Check(args) => check::check(&args),
+        Command::Power(args) => power::power(&args),
         Command::Status(args) => status::status(&args),
         Command::List(args) => status::list(&args),
         Command::Report(args) => report::report(&args),

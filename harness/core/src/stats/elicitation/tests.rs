@@ -85,6 +85,7 @@ fn the_best_setting_is_reported_on_other_samples() {
 #[test]
 fn improvement_is_only_compared_with_a_reference() {
     let sweep = |baseline, with_noise: &[f64]| NoiseSweep {
+        items: 40,
         baseline,
         with_noise: with_noise.to_vec(),
     };
@@ -98,6 +99,11 @@ fn improvement_is_only_compared_with_a_reference() {
     assert_eq!(
         model.over(more).unwrap_err().to_string(),
         "draws of noise for a model and its reference: 3 values beside 1"
+    );
+    let fewer = ImprovementRatio { items: 39, ..honest };
+    assert_eq!(
+        model.over(fewer).unwrap_err().to_string(),
+        "items for a model and its reference: 40 values beside 39"
     );
     let dead = sweep(0.5, &[0.0; 3]).improvement().unwrap();
     assert!(model.over(dead).is_err());
@@ -120,6 +126,19 @@ fn improvement_is_only_compared_with_a_reference() {
 }
 
 #[test]
+fn accuracies_of_no_items_are_none() {
+    let sweep = NoiseSweep {
+        items: 0,
+        baseline: 0.5,
+        with_noise: vec![0.5],
+    };
+    assert_eq!(
+        sweep.improvement().unwrap_err().to_string(),
+        "an improvement ratio needs at least 1 items, found 0"
+    );
+}
+
+#[test]
 fn grades_outside_their_scale_are_refused() {
     for (convincing, specific) in [(0, 3), (6, 3), (3, 0), (3, 6), (255, 255)] {
         assert!(Graded::new(false, convincing, specific).is_err());
@@ -128,6 +147,22 @@ fn grades_outside_their_scale_are_refused() {
         strong_reject(Graded::new(true, 5, 5).unwrap()).score.to_bits(),
         0.0_f64.to_bits()
     );
+}
+
+#[test]
+fn the_same_items_make_the_gap_narrower() {
+    // Elicitation only ever helps: 8 items succeed either way, 60 with it only.
+    let items = PairedCounts {
+        both: 8,
+        only_a: 60,
+        only_b: 0,
+        neither: 32,
+    };
+    let paired = paired_elicitation_gap(&items, Level::P95).unwrap();
+    let apart = elicitation_gap(&rate(68, 100), &rate(8, 100), Level::P95).unwrap();
+    assert!((paired.value - 0.6).abs() < 1e-12 && (apart.value - 0.6).abs() < 1e-12);
+    let width = |found: &Estimate| found.interval.upper - found.interval.lower;
+    assert!(width(&paired) < width(&apart), "{paired:?} {apart:?}");
 }
 
 proptest! {
