@@ -2,7 +2,7 @@
 //!
 //! Owns: the names of the fields; programs read them. Must not: count.
 
-use harness_core::stats::Level;
+use harness_core::fold::Rate;
 use serde_json::{Value, json};
 
 use crate::row::TrialRow;
@@ -24,7 +24,7 @@ pub fn report_json(summary: &Summary, rows: &[TrialRow]) -> Value {
     json!({
         "harness_report": FORMAT,
         "runs": summary.runs,
-        "interval": {"method": "wilson", "confidence": Level::P95, "unit": "trial"},
+        "interval": {"method": Rate::METHOD, "confidence": Rate::CONFIDENCE, "unit": "trial"},
         "notes": summary.notes(),
         "total": group(&summary.total),
         "groups": summary.groups.iter().map(|(name, group)| named((name, group))).collect::<Vec<_>>(),
@@ -35,8 +35,8 @@ pub fn report_json(summary: &Summary, rows: &[TrialRow]) -> Value {
 fn group(group: &Group) -> Value {
     let rate = group.counts.rate().map(|rate| {
         json!({
-            "successes": rate.successes,
-            "scored": rate.scored,
+            "successes": rate.counted.successes(),
+            "scored": rate.counted.units(),
             "value": rate.value(),
             "lower": rate.interval.lower,
             "upper": rate.interval.upper,

@@ -20,8 +20,8 @@ pub(crate) fn rate(counts: &Counts) -> String {
     let (lower, upper) = (rate.interval.lower, rate.interval.upper);
     format!(
         "{}/{} = {} [{}, {}]",
-        rate.successes,
-        rate.scored,
+        rate.counted.successes(),
+        rate.counted.units(),
         percent(rate.value()),
         percent(lower),
         percent(upper)

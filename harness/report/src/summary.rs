@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_core::fold::Counts;
+use harness_core::fold::{Counts, Rate};
 use harness_core::ids::{ModelId, PhaseId, RunId, ScaffoldId, TaskId};
 use harness_core::model::Usage;
 use harness_core::units::Usd;
@@ -143,10 +143,11 @@ impl Summary {
             known_cost,
             ..
         } = &self.total;
-        let mut notes = vec![
-            "rate: successes / scored trials with Wilson's 95% interval; all other trials are in neither number"
-                .to_owned(),
-        ];
+        let mut notes = vec![format!(
+            "rate: successes / scored trials with {}'s {}% interval; all other trials are in neither number",
+            Rate::METHOD,
+            100.0 * Rate::CONFIDENCE.get()
+        )];
         if counts.trials > tasks.len() as u64 {
             notes.push(format!(
                 "trials of one task are not independent (trials: {}, tasks: {}), so the intervals are too narrow",

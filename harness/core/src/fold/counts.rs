@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::stats::interval::wilson;
-use crate::stats::{self, Interval, Level, Side};
+use crate::stats::{self, Excluded, Interval, Level, Method, Side};
 
 use super::TrialStatus;
 
@@ -32,22 +32,27 @@ pub struct Counts {
     pub open: u64,
 }
 
-/// A rate with what it rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// A rate with what it rests on: its counts, what is in neither of them, and its interval.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rate {
-    /// The numerator.
-    pub successes: u64,
-    /// The denominator.
-    pub scored: u64,
-    /// Wilson's interval. It takes trials for independent: with several epochs or related samples it is too
-    /// narrow.
+    /// Successes among scored trials, and by reason the trials that are in neither number.
+    pub counted: stats::Rate,
+    /// The interval, by [`Rate::METHOD`]. It takes trials for independent: with several epochs or related samples it is
+    /// too narrow.
     pub interval: Interval,
 }
 
 impl Rate {
+    /// How the intervals of rates are computed.
+    pub const METHOD: Method = Method::Wilson;
+    /// Their confidence.
+    pub const CONFIDENCE: Level = Level::P95;
+    /// Which of their ends say something.
+    pub const SIDE: Side = Side::Two;
+
     /// Returns successes over scored trials.
     pub fn value(&self) -> f64 {
-        self.successes as f64 / self.scored as f64
+        self.counted.successes() as f64 / self.counted.units() as f64
     }
 }
 
@@ -82,12 +87,30 @@ impl Counts {
     /// void, cancelled, skipped and open trials are in neither; they have columns of their own. `None` if no
     /// trial has a score.
     pub fn rate(&self) -> Option<Rate> {
-        let rate = stats::Rate::of(self.success, self.scored()).ok()?;
-        Some(Rate {
-            successes: self.success,
-            scored: self.scored(),
-            interval: wilson(&rate, Level::P95, Side::Two).ok()?,
-        })
+        let counted = stats::Rate::new(self.success, self.scored(), self.reasons()).ok()?;
+        let interval = wilson(&counted, Rate::CONFIDENCE, Rate::SIDE).ok()?;
+        Some(Rate { counted, interval })
+    }
+
+    /// Returns why trials count in no rate, with how many each.
+    fn reasons(&self) -> Vec<Excluded> {
+        let columns = [
+            ("unscored", self.unscored),
+            ("breached", self.breached),
+            ("void", self.void),
+            ("cancelled", self.cancelled),
+            ("skipped", self.skipped),
+            ("open", self.open),
+        ];
+        let reason = |(why, units): (&str, u64)| Excluded {
+            why: why.to_owned(),
+            units,
+        };
+        columns
+            .into_iter()
+            .filter(|(_, units)| *units > 0)
+            .map(reason)
+            .collect()
     }
 }
 

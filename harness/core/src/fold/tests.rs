@@ -613,6 +613,10 @@ proptest! {
         let counts = whole.counts(&plan.trials);
         prop_assert_eq!(counts.trials, plan.trials.len() as u64);
         prop_assert_eq!(counts.scored() + counts.excluded(), counts.trials);
+        if let Some(rate) = counts.rate() {
+            let excluded: u64 = rate.counted.excluded().iter().map(|reason| reason.units).sum();
+            prop_assert_eq!(excluded, counts.excluded());
+        }
         let columns = [counts.success, counts.failure, counts.unscored, counts.breached, counts.void, counts.cancelled, counts.skipped, counts.open];
         prop_assert_eq!(columns.iter().sum::<u64>(), counts.trials);
         prop_assert_eq!(counts, plan.trials.iter().map(|trial| script.status(trial)).collect::<Counts>());

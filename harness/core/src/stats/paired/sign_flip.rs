@@ -61,7 +61,7 @@ pub struct SignFlip {
 /// never be zero", Statistical Applications in Genetics and Molecular Biology 9 (2010), article 39.
 ///
 /// # Errors
-/// A difference is not finite, there is none, or there are no draws.
+/// A difference is not finite, there is none, or the number of draws is 0 or beyond ten million.
 ///
 /// # Examples
 /// ```
@@ -76,6 +76,7 @@ pub fn sign_flip(
     alternative: Alternative,
     draws: Draws,
 ) -> Result<SignFlip, StatsError> {
+    draws.check()?;
     let flips = SignFlips::new(differences, alternative)?;
     if let Some(exact) = flips.exact() {
         return Ok(exact);
@@ -144,14 +145,18 @@ impl SignFlips {
     /// Returns whether draw number `index` is at least as extreme as what was seen; the same on every machine and thread.
     pub fn is_extreme(&self, seed: u64, index: u32) -> bool {
         let mut rng = Draws::stream(seed, index);
-        let mut sum = 0.0;
-        for sums in self.sums.chunks(16) {
+        // Four sums side by side, since each addition to one has to wait for the one before.
+        let mut sums = [0.0; 4];
+        for word in self.sums.chunks(16) {
             let mut bits = rng.next_u64();
-            for four in sums {
-                sum += four[(bits & 15) as usize];
-                bits >>= 4;
+            for fours in word.chunks(4) {
+                for (sum, four) in sums.iter_mut().zip(fours) {
+                    *sum += four[(bits & 15) as usize];
+                    bits >>= 4;
+                }
             }
         }
+        let sum: f64 = sums.iter().sum();
         match self.alternative {
             Alternative::TwoSided => sum.abs() >= self.threshold(),
             // A draw is as likely as its mirror image.
