@@ -16,7 +16,7 @@ pub(super) mod search;
 mod tests;
 
 pub use bernstein::EmpiricalBernstein;
-use search::{crossing, logistic};
+use search::{Search, crossing, logistic};
 
 /// An interval that is valid at every look. Only this module and [`gate`](super::gate) make one, so that an interval
 /// computed for one look can't stand where one for many is needed:
@@ -159,8 +159,8 @@ pub fn beta_binomial(rate: &Rate, alpha: Level, prior: MixturePrior) -> Result<A
         0.0
     };
     // Without a failure no rate up to 1 is left out, without a success none down to 0. Rounding goes outward.
-    let upper = crossing([middle, search::FAR], 0.25, excess)?.map_or(1.0, |logit| logistic(logit).next_up());
-    let lower = crossing([-middle, search::FAR], 0.25, |mirrored| excess(-mirrored))?
+    let upper = crossing(&Search::logit(middle), excess)?.map_or(1.0, |logit| logistic(logit).next_up());
+    let lower = crossing(&Search::logit(-middle), |mirrored| excess(-mirrored))?
         .map_or(0.0, |mirrored| logistic(-mirrored).next_down());
     let method = Method::BetaBinomialMixture;
     Ok(AnytimeInterval::new(lower, upper, alpha, Side::Two, method))

@@ -4,7 +4,7 @@
 
 use super::evidence::Data;
 use super::families::Bets;
-use crate::stats::confidence_sequence::search::{FAR, crossing, logistic};
+use crate::stats::confidence_sequence::search::{FAR, Search, crossing, logistic};
 use crate::stats::sequential::MOST_UNITS;
 use crate::stats::special::{ln_beta_cdf, ln_beta_kernel, ln_beta_sf};
 use crate::stats::{Level, Method, StatsError};
@@ -101,11 +101,16 @@ impl Process {
         } else {
             1.0
         };
-        let excess = |more| Ok(self.log_e_after(more)? - needed);
-        let Some(place) = crossing([0.0, MOST], stride.clamp(1.0, MOST), excess)? else {
+        let search = Search {
+            from: 0.0,
+            to: MOST,
+            first_stride: stride.clamp(1.0, MOST),
+            width: 0.5,
+        };
+        let Some(place) = crossing(&search, |more| Ok(self.log_e_after(more)? - needed))? else {
             return Ok(None);
         };
-        // The place is past the root by a few last digits: the whole number before it may be enough.
+        // The place is past the root by less than one: the whole number before it may be enough.
         let found = place.ceil();
         let enough = found >= 1.0 && self.log_e_after(found - 1.0)? >= needed;
         #[expect(
@@ -174,7 +179,7 @@ pub(super) fn least_shown_below(data: &Data, needed: f64) -> Result<f64, StatsEr
         Ok(process.log_e_after(0.0)? - needed)
     };
     // At the observed rate there is no evidence, and beyond it evidence grows with the threshold.
-    let found = crossing([mean_logit(data), FAR], 0.25, excess)?;
+    let found = crossing(&Search::logit(mean_logit(data)), excess)?;
     Ok(found.map_or(1.0, |logit| logistic(logit).next_up()))
 }
 
@@ -184,7 +189,7 @@ pub(super) fn most_shown_above(data: &Data, needed: f64) -> Result<f64, StatsErr
         let process = Process::new(data, Direction::Above, Threshold::at_logit(-mirrored))?;
         Ok(process.log_e_after(0.0)? - needed)
     };
-    let found = crossing([-mean_logit(data), FAR], 0.25, excess)?;
+    let found = crossing(&Search::logit(-mean_logit(data)), excess)?;
     Ok(found.map_or(0.0, |mirrored| logistic(-mirrored).next_down()))
 }
 

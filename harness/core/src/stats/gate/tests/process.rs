@@ -385,12 +385,17 @@ fn a_decision_takes_less_than_100_microseconds() {
     ];
     for (name, evidence) in cases {
         let rule = rule(0.1, 0.05 / 12.0);
-        let rounds = 200_u32;
-        let start = Instant::now();
-        for _ in 0..rounds {
-            std::hint::black_box(decide(&rule, std::hint::black_box(&evidence)).unwrap());
-        }
-        eprintln!("{name}: {:?} a decision", start.elapsed() / rounds);
+        // The quickest of ten batches: others use the machine too.
+        let batch = || {
+            let start = Instant::now();
+            for _ in 0..100 {
+                std::hint::black_box(decide(&rule, std::hint::black_box(&evidence)).unwrap());
+            }
+            start.elapsed() / 100
+        };
+        let quickest = (0..10).map(|_| batch()).min().unwrap();
+        eprintln!("{name}: {quickest:?} a decision");
+        assert!(quickest.as_micros() < 100);
     }
     let domains: Vec<Domain> = (0..50)
         .map(|index| Domain {
