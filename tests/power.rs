@@ -269,7 +269,7 @@ fn json_has_every_number_of_the_tables() {
           },
           "these_any_time": {
             "lower": 0.0,
-            "upper": 0.26958114874135747,
+            "upper": 0.2695811487413575,
             "confidence": 0.95,
             "side": "upper",
             "method": "truncated_beta_mixture"
@@ -283,7 +283,7 @@ fn json_has_every_number_of_the_tables() {
           },
           "like_any_time": {
             "lower": 0.0,
-            "upper": 0.31380214417938607,
+            "upper": 0.3138021441793861,
             "confidence": 0.95,
             "side": "upper",
             "method": "truncated_beta_mixture"

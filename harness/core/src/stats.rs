@@ -2,10 +2,8 @@
 //!
 //! Owns: formulas, each with its denominator and source. Must not: choose what is counted (see `fold`), draw random
 //! numbers without a seed, read a clock. Values carry what it takes to read them (see [`Rate`], [`Interval`],
-//! [`Estimate`], [`PValue`]); what can't be computed is a [`StatsError`], never a NaN.
-
-#[doc = include_str!("stats/README.md")]
-pub mod guide {}
+//! [`Estimate`], [`PValue`]); what can't be computed is a [`StatsError`], never a NaN. Which method answers which question
+//! is in [`guide`].
 
 pub mod agreement;
 pub mod bootstrap;
@@ -13,6 +11,8 @@ pub mod confidence_sequence;
 pub mod e_values;
 pub mod elicitation;
 pub mod gate;
+#[doc = include_str!("stats/README.md")]
+pub mod guide {}
 pub mod headline;
 pub mod horizon;
 pub mod independent;

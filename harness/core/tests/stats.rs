@@ -3,6 +3,8 @@
 //! `stats/oracles.json` holds inputs, outputs, tolerance and source of each entry. A tolerance is absolute for
 //! values up to 1 and relative beyond; whole numbers, texts and nulls must be equal.
 
+#[path = "stats/guide.rs"]
+mod guide;
 #[path = "stats/labels.rs"]
 mod labels;
 #[path = "stats/rates.rs"]

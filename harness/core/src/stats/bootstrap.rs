@@ -15,6 +15,9 @@ use super::{Estimate, Interval, Level, Method, Side, StatsError};
 /// Up to this many clusters all resamples are gone through: 6,435 different ones of 8.
 const EXACT_CLUSTERS: u64 = 8;
 
+/// More draws than this change no digit that matters.
+const MOST_DRAWS: u32 = 10_000_000;
+
 /// How many random draws, from which seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Draws {
@@ -32,6 +35,7 @@ impl Draws {
         rng
     }
 
+    /// Checks that there are some, and not more than memory holds.
     pub(super) fn check(self) -> Result<(), StatsError> {
         if self.count == 0 {
             return Err(StatsError::TooFew {
@@ -39,6 +43,14 @@ impl Draws {
                 unit: "draws",
                 needed: 1,
                 found: 0,
+            });
+        }
+        if self.count > MOST_DRAWS {
+            return Err(StatsError::OutOfRange {
+                what: "the number of draws",
+                value: f64::from(self.count),
+                least: 1.0,
+                most: f64::from(MOST_DRAWS),
             });
         }
         Ok(())

@@ -12,12 +12,21 @@ use super::{Interval, Level, Method, Rate, Side, StatsError};
 
 mod bernstein;
 pub(super) mod search;
+#[cfg(test)]
+mod tests;
 
 pub use bernstein::EmpiricalBernstein;
-use search::{crossing, logistic};
+use search::{Search, crossing, logistic};
 
 /// An interval that is valid at every look. Only this module and [`gate`](super::gate) make one, so that an interval
-/// computed for one look can't stand where one for many is needed.
+/// computed for one look can't stand where one for many is needed:
+/// ```compile_fail,E0308
+/// use harness_core::stats::confidence_sequence::{AnytimeInterval, MixturePrior, beta_binomial};
+/// use harness_core::stats::{Level, Rate, Side, interval::wilson};
+/// let rate = Rate::of(0, 30).unwrap();
+/// let anytime = beta_binomial(&rate, Level::P05, MixturePrior::JEFFREYS).unwrap();
+/// anytime.intersect(wilson(&rate, Level::P95, Side::Two).unwrap());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct AnytimeInterval(Interval);
@@ -149,16 +158,10 @@ pub fn beta_binomial(rate: &Rate, alpha: Level, prior: MixturePrior) -> Result<A
     } else {
         0.0
     };
-    let upper = if failures > 0.0 {
-        logistic(crossing([middle, search::FAR], 0.25, excess)?)
-    } else {
-        1.0
-    };
-    let lower = if successes > 0.0 {
-        logistic(-crossing([-middle, search::FAR], 0.25, |logit| excess(-logit))?)
-    } else {
-        0.0
-    };
+    // Without a failure no rate up to 1 is left out, without a success none down to 0. Rounding goes outward.
+    let upper = crossing(&Search::logit(middle), excess)?.map_or(1.0, |logit| logistic(logit).next_up());
+    let lower = crossing(&Search::logit(-middle), |mirrored| excess(-mirrored))?
+        .map_or(0.0, |mirrored| logistic(-mirrored).next_down());
     let method = Method::BetaBinomialMixture;
     Ok(AnytimeInterval::new(lower, upper, alpha, Side::Two, method))
 }

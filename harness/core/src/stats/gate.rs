@@ -20,7 +20,9 @@
 //! # When it is valid
 //! - Units are exchangeable given the past: drawn in a random order over tasks, blocks interleaved, one process per phase
 //!   and checkpoint. An order by difficulty breaks it completely. Tests of this module show both.
-//! - Trials that share a family are not independent: pass them as [`Families`].
+//! - Trials that share a family are not independent: draw one trial of each family at random, or pass families as
+//!   [`Families`]. Either way the claim is about the distribution that tasks are drawn from; for a fixed suite it is
+//!   about its mean, and [`tasks_above`] looks at the worst.
 //! - The same checkpoint again adds to the same process; nothing is dropped or restarted. Another checkpoint is another
 //!   process with its own share of the error ([`SeriesErrors`]).
 //! - What is unclear (refused, spurious, unverified, unscored, void) counts as success for "below", as failure for "above"
@@ -35,6 +37,8 @@ mod families;
 mod jump;
 mod planning;
 mod process;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{
     Decision, Rule, Verdict, Weight, carried, decide, log_e_above, log_e_below, lower_bound,

@@ -4,6 +4,7 @@
 //! results; power computed from what was found says nothing that the interval does not.
 
 mod gate;
+mod layout;
 mod plan;
 
 use serde::Serialize;
@@ -16,6 +17,7 @@ use super::{Level, StatsError};
 mod tests;
 
 pub use gate::{FixedNeed, GateChance, GateNeed, GateOutlook, MOST_GATE_UNITS, Shows};
+pub use layout::{EffectiveTrials, Layout};
 pub use plan::{Answer, Assumed, Bounds, Chances, Planned, Question, Reach, RuleOutNeed, Written, answer};
 
 /// With fewer tasks than this there is no interval over tasks to plan for.
@@ -244,119 +246,6 @@ fn whole(exact: f64) -> Result<u64, StatsError> {
     Ok(whole)
 }
 
-/// How trials lie in samples and samples in tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Layout {
-    tasks: u64,
-    samples: u64,
-    /// The mean number of samples in a sample's task: their mean number if all tasks have equally many.
-    crowding: f64,
-    epochs: u32,
-}
-
-impl Layout {
-    /// Takes the number of samples of each task, and how often each sample is tried.
-    ///
-    /// # Errors
-    /// There is no task, one without samples, or no epoch.
-    pub fn new(samples: &[u64], epochs: u32) -> Result<Self, StatsError> {
-        check_epochs(epochs)?;
-        if samples.is_empty() {
-            return Err(too_few("a plan", "tasks", 1, 0));
-        }
-        if samples.contains(&0) {
-            return Err(too_few("a task", "samples", 1, 0));
-        }
-        let sum = samples
-            .iter()
-            .try_fold(0_u64, |sum, count| sum.checked_add(*count))
-            .filter(|sum| *sum <= MOST_UNITS);
-        let Some(sum) = sum else {
-            return Err(beyond());
-        };
-        let squares: f64 = samples.iter().map(|count| (*count as f64).powi(2)).sum();
-        Ok(Self {
-            tasks: samples.len() as u64,
-            samples: sum,
-            crowding: squares / sum as f64,
-            epochs,
-        })
-    }
-
-    /// Takes a number of tasks with equally many samples each.
-    ///
-    /// # Errors
-    /// A number is 0 or beyond all bounds.
-    pub fn even(tasks: u64, samples: u64, epochs: u32) -> Result<Self, StatsError> {
-        let one = Self::new(&[samples], epochs)?;
-        let all = samples.checked_mul(tasks).filter(|all| *all <= MOST_UNITS);
-        match all {
-            Some(0) => Err(too_few("a plan", "tasks", 1, 0)),
-            Some(all) => Ok(Self {
-                tasks,
-                samples: all,
-                ..one
-            }),
-            None => Err(beyond()),
-        }
-    }
-
-    /// Returns how many tasks there are: the clusters.
-    pub fn tasks(&self) -> u64 {
-        self.tasks
-    }
-
-    /// Returns how many samples all tasks have together.
-    pub fn samples(&self) -> u64 {
-        self.samples
-    }
-
-    /// Returns how often each sample is tried.
-    pub fn epochs(&self) -> u32 {
-        self.epochs
-    }
-
-    /// Returns how many trials that makes for one setting.
-    pub fn trials(&self) -> u64 {
-        self.samples.saturating_mul(u64::from(self.epochs))
-    }
-
-    /// Returns how many independent trials the planned ones are worth for a rate.
-    ///
-    /// `trials / (1 + (K - 1) s + K (m - 1) t)`: `s` is the correlation of two trials of the same sample, `t` of two trials
-    /// of different samples of the same task, `K` the number of epochs, `m` the number of samples in a sample's task on
-    /// average. Where `s` is given below `t` it is taken as `t`. Approximate, and only as good as the assumed
-    /// correlations. L. Kish, "Survey Sampling" (1965), sections 5.4 and 8.2.
-    ///
-    /// # Errors
-    /// A correlation does not lie from 0 to 1.
-    pub fn effective(&self, same_sample: f64, same_task: f64) -> Result<EffectiveTrials, StatsError> {
-        in_range("the correlation within a sample", same_sample, 0.0, 1.0)?;
-        in_range("the correlation within a task", same_task, 0.0, 1.0)?;
-        let epochs = f64::from(self.epochs);
-        let others = epochs * (self.crowding - 1.0);
-        let design_effect = 1.0 + (epochs - 1.0) * same_sample.max(same_task) + others * same_task;
-        let units = self.trials() as f64 / design_effect;
-        Ok(EffectiveTrials {
-            trials: self.trials(),
-            design_effect,
-            // Rounded down: a unit that is not whole rules nothing out. The nudge keeps 10 / 1 from being 9.
-            units: whole((units * (1.0 + 1e-12)).floor())?,
-        })
-    }
-}
-
-/// Trials of one setting, and how many independent ones they are worth.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct EffectiveTrials {
-    /// Planned trials.
-    pub trials: u64,
-    /// By how much their correlation widens a variance.
-    pub design_effect: f64,
-    /// Independent units: trials over the design effect, rounded down.
-    pub units: u64,
-}
-
 /// A paired comparison of two settings over samples in tasks, with as many epochs for both.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairedDesign {
@@ -379,27 +268,27 @@ impl PairedDesign {
     /// # Errors
     /// Fewer than five tasks: there is no interval over so few. The correlation does not lie from 0 to 1.
     pub fn smallest_difference(&self, layout: &Layout) -> Result<Detectable, StatsError> {
-        let difference = self.reached(layout, f64::from(layout.epochs))?;
+        let difference = self.reached(layout, f64::from(layout.epochs()))?;
         Ok(Detectable {
             difference,
-            units: layout.tasks,
+            units: layout.tasks(),
             demand: self.demand,
         })
     }
 
     fn reached(&self, layout: &Layout, epochs: f64) -> Result<f64, StatsError> {
         in_range("the correlation within a task", self.task_icc, 0.0, 1.0)?;
-        if layout.tasks < LEAST_TASKS {
+        if layout.tasks() < LEAST_TASKS {
             let unit = "tasks";
-            return Err(too_few("a comparison", unit, LEAST_TASKS, layout.tasks));
+            return Err(too_few("a comparison", unit, LEAST_TASKS, layout.tasks()));
         }
-        let freedom = (layout.tasks - 1) as f64;
+        let freedom = (layout.tasks() - 1) as f64;
         let t = student_t_quantile(1.0 - self.demand.alpha.get() / 2.0, freedom)?
             + student_t_quantile(self.demand.power.get(), freedom)?;
         check_reach(t)?;
         let crowded = 1.0 + (layout.crowding - 1.0) * self.task_icc;
         let noise = (self.variance.within[0] + self.variance.within[1]) / epochs;
-        Ok(t * ((self.variance.between * crowded + noise) / layout.samples as f64).sqrt())
+        Ok(t * ((self.variance.between * crowded + noise) / layout.samples() as f64).sqrt())
     }
 
     /// Returns how many tasks with equally many samples find a difference with the wanted power.

@@ -6,6 +6,8 @@
 mod design;
 mod spending;
 mod sprt;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use design::{DesignGoal, FixedDesign, GroupDesign, fixed_design, group_design, repeated_fixed_test};

@@ -449,6 +449,7 @@ fn gap(inputs: &Value) -> Value {
 
 fn noise(inputs: &Value) -> Value {
     let sweep = NoiseSweep {
+        items: 20,
         baseline: number(&inputs["baseline"]),
         with_noise: vec![0.1, number(&inputs["max_over_noise"]), 0.2],
     };

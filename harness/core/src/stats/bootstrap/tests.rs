@@ -99,7 +99,7 @@ fn what_shows_no_spread_is_refused() {
         "the scores at position 1 is not a finite number"
     );
     let bootstrap = ClusterBootstrap::new(&SCORES, &CLUSTERS).unwrap();
-    assert!(bootstrap.resample(seeded(0)).is_err());
+    assert!(bootstrap.resample(seeded(0)).is_err() && bootstrap.resample(seeded(u32::MAX)).is_err());
     assert!(Resamples::drawn(vec![1.0], seeded(2)).is_err());
     assert!(Resamples::drawn(vec![1.0, f64::NAN], seeded(2)).is_err());
 }

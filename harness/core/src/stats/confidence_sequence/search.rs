@@ -17,35 +17,57 @@ pub(in crate::stats) fn logistic(x: f64) -> f64 {
     }
 }
 
-/// Returns a place in [`from`, `to`] where `excess`, negative at `from` and increasing, is not negative any more.
+/// Where an increasing function is searched for its root.
+pub(in crate::stats) struct Search {
+    /// Where it is negative.
+    pub(in crate::stats) from: f64,
+    /// The end of the range.
+    pub(in crate::stats) to: f64,
+    /// How far the first step goes; the next ones double.
+    pub(in crate::stats) first_stride: f64,
+    /// How far beyond the root the place may be; a few last digits are always allowed.
+    pub(in crate::stats) width: f64,
+}
+
+impl Search {
+    /// The search for a logit, from a place before it to the end of the range.
+    pub(in crate::stats) fn logit(from: f64) -> Self {
+        Self {
+            from,
+            to: FAR,
+            first_stride: 0.25,
+            width: 0.0,
+        }
+    }
+}
+
+/// Returns a place from which on an increasing `excess` is not negative; `None` if there is none up to the end.
 ///
-/// The place is on the far side of the root by at most four units in its last digit, never on the near side. If `excess` is
-/// negative at `to` as well, that is `to`. The bracket shrinks by the secant rule of Illinois, and by bisection where
-/// that is slow.
+/// The place is on the far side of the root, never on the near side. The bracket shrinks by the secant rule of Illinois,
+/// and by bisection where that is slow.
 ///
 /// # Errors
 /// `excess` fails, or the bracket does not close.
 pub(in crate::stats) fn crossing(
-    [from, to]: [f64; 2],
-    first_stride: f64,
+    search: &Search,
     mut excess: impl FnMut(f64) -> Result<f64, StatsError>,
-) -> Result<f64, StatsError> {
+) -> Result<Option<f64>, StatsError> {
     const ROUNDS: u32 = 500;
     // From a near guess outward in growing strides, so that the far end's huge values don't slow the search.
-    let (mut low, mut stride) = (from, first_stride);
+    let (mut low, mut stride) = (search.from, search.first_stride);
     let mut low_value = excess(low)?;
     if low_value >= 0.0 {
-        return Ok(low);
+        return Ok(Some(low));
     }
     let (mut high, mut high_value);
     loop {
-        high = (low + stride).min(to);
+        high = (low + stride).min(search.to);
         high_value = excess(high)?;
         if high_value >= 0.0 {
             break;
         }
-        if high >= to {
-            return Ok(to);
+        if high >= search.to {
+            return Ok(None);
         }
         (low, low_value) = (high, high_value);
         stride *= 2.0;
@@ -53,15 +75,16 @@ pub(in crate::stats) fn crossing(
     let mut bisect = false;
     for _ in 0..ROUNDS {
         let width = high - low;
-        if width <= 4.0 * f64::EPSILON * low.abs().max(high.abs()).max(f64::MIN_POSITIVE) {
-            return Ok(high);
+        let digits = 4.0 * f64::EPSILON * low.abs().max(high.abs()).max(f64::MIN_POSITIVE);
+        if width <= digits.max(search.width) {
+            return Ok(Some(high));
         }
         let secant = low + width * (low_value / (low_value - high_value));
         let middle = f64::midpoint(low, high);
         let inside = secant > low && secant < high;
         let at = if bisect || !inside { middle } else { secant };
         if at <= low || at >= high {
-            return Ok(high);
+            return Ok(Some(high));
         }
         let value = excess(at)?;
         if value >= 0.0 {
@@ -87,10 +110,11 @@ mod tests {
     fn the_place_is_on_the_far_side_and_close() {
         for root in [-300.0, -2.5, 1e-9, 0.3, 17.0, 650.0] {
             let mut calls = 0;
-            let found = crossing([-FAR, FAR], 0.25, |x| {
+            let found = crossing(&Search::logit(-FAR), |x| {
                 calls += 1;
                 Ok((x - root).powi(3) + (x - root) * 1e-3)
             })
+            .unwrap()
             .unwrap();
             assert!(
                 found >= root && found - root < 1e-12 * root.abs().max(1.0),
@@ -98,13 +122,7 @@ mod tests {
             );
             assert!(calls < 120, "{calls} calls for {root}");
         }
-        assert_eq!(
-            crossing([0.0, 1.0], 0.25, |_| Ok(-1.0)).unwrap().to_bits(),
-            1.0_f64.to_bits()
-        );
-        assert_eq!(
-            crossing([0.0, 1.0], 0.25, |_| Ok(1.0)).unwrap().to_bits(),
-            0.0_f64.to_bits()
-        );
+        assert_eq!(crossing(&Search::logit(0.0), |_| Ok(-1.0)), Ok(None));
+        assert_eq!(crossing(&Search::logit(0.0), |_| Ok(1.0)), Ok(Some(0.0)));
     }
 }

@@ -85,6 +85,7 @@ fn the_best_setting_is_reported_on_other_samples() {
 #[test]
 fn improvement_is_only_compared_with_a_reference() {
     let sweep = |baseline, with_noise: &[f64]| NoiseSweep {
+        items: 40,
         baseline,
         with_noise: with_noise.to_vec(),
     };
@@ -98,6 +99,11 @@ fn improvement_is_only_compared_with_a_reference() {
     assert_eq!(
         model.over(more).unwrap_err().to_string(),
         "draws of noise for a model and its reference: 3 values beside 1"
+    );
+    let fewer = ImprovementRatio { items: 39, ..honest };
+    assert_eq!(
+        model.over(fewer).unwrap_err().to_string(),
+        "items for a model and its reference: 40 values beside 39"
     );
     let dead = sweep(0.5, &[0.0; 3]).improvement().unwrap();
     assert!(model.over(dead).is_err());
@@ -117,6 +123,19 @@ fn improvement_is_only_compared_with_a_reference() {
     ] {
         assert!(sweep(baseline, &with_noise).improvement().is_err());
     }
+}
+
+#[test]
+fn accuracies_of_no_items_are_none() {
+    let sweep = NoiseSweep {
+        items: 0,
+        baseline: 0.5,
+        with_noise: vec![0.5],
+    };
+    assert_eq!(
+        sweep.improvement().unwrap_err().to_string(),
+        "an improvement ratio needs at least 1 items, found 0"
+    );
 }
 
 #[test]

@@ -213,6 +213,13 @@ pub fn log_e_above(data: &DataForAbove, threshold: Level) -> Result<LogE, StatsE
 
 /// Returns "at most": the one-sided confidence sequence of a rate, or of the mean of families.
 ///
+/// Data that may only show a rate to be above can't be passed:
+/// ```compile_fail,E0308
+/// use harness_core::stats::{Level, gate::{Evidence, Tally, upper_bound}};
+/// let seen = Evidence::Units(Tally::clear(0, 30));
+/// upper_bound(&seen.for_above().unwrap(), Level::P05);
+/// ```
+///
 /// All `τ` with `E_below(τ) < 1/α`: an interval from 0, since `E_below` grows with `τ`. The rate is in it at every look at
 /// once with confidence `1 - α`, under the conditions of [this module](super). Its end is the least threshold at which
 /// the gate would say "shown below". Without data, or without a failure, it is 1.
@@ -267,7 +274,8 @@ pub fn probability_above(rate: &Rate, threshold: Level) -> Result<Credence, Stat
 /// Returns what a series holds after a checkpoint: "shown above" stays, "shown below" never carries over.
 ///
 /// What was dangerous once counts as dangerous until a person overrides it; that an earlier checkpoint was not says nothing
-/// about this one.
+/// about this one. Between looks of one process it holds likewise: the first look that shows the rate to be above decides,
+/// since the error is that of ever passing the bound.
 #[must_use]
 pub fn carried(earlier: Verdict, now: Verdict) -> Verdict {
     match (earlier, now) {

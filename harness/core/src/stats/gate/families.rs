@@ -20,13 +20,15 @@ const NODES: usize = 64;
 /// It does not depend on the order of the families, falls (for "below") as any of them rises, and grows with `τ`: every factor
 /// does at a fixed place between `τ` and the end. The last makes its inversion an interval.
 pub(super) struct Bets {
+    threshold: Threshold,
+    slopes: [f64; NODES],
     ln_wealth: [f64; NODES],
     /// What one more unit that speaks for the process adds to each.
     ln_gain: [f64; NODES],
 }
 
 impl Bets {
-    pub(super) fn new(means: &[f64], direction: Direction, threshold: Threshold) -> Self {
+    pub(super) fn new(direction: Direction, threshold: Threshold) -> Self {
         let tau = threshold.small;
         let direction = if threshold.is_complement {
             direction.mirrored()
@@ -34,27 +36,33 @@ impl Bets {
             direction
         };
         let slopes = slopes(direction, tau);
-        let mut ln_wealth = [0.0; NODES];
-        for chunk in means.chunks(factors_at_once(tau)) {
-            let mut product = [1.0; NODES];
-            for &mean in chunk {
-                let x = if threshold.is_complement { 1.0 - mean } else { mean };
-                let excess = x - tau;
-                for (product, slope) in product.iter_mut().zip(&slopes) {
-                    *product *= 1.0 + excess * slope;
-                }
-            }
-            for (sum, product) in ln_wealth.iter_mut().zip(product) {
-                *sum += product.ln();
-            }
-        }
         let gain = match direction {
             Direction::Below => -tau,
             Direction::Above => 1.0 - tau,
         };
         Self {
-            ln_wealth,
+            threshold,
+            slopes,
+            ln_wealth: [0.0; NODES],
             ln_gain: slopes.map(|slope| (gain * slope).ln_1p()),
+        }
+    }
+
+    /// Takes further families by their means.
+    pub(super) fn add(&mut self, means: &[f64]) {
+        let Threshold { small, is_complement } = self.threshold;
+        for chunk in means.chunks(factors_at_once(small)) {
+            let mut product = [1.0; NODES];
+            for &mean in chunk {
+                let x = if is_complement { 1.0 - mean } else { mean };
+                let excess = x - small;
+                for (product, slope) in product.iter_mut().zip(&self.slopes) {
+                    *product *= 1.0 + excess * slope;
+                }
+            }
+            for (sum, product) in self.ln_wealth.iter_mut().zip(product) {
+                *sum += product.ln();
+            }
         }
     }
 

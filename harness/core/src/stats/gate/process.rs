@@ -4,7 +4,7 @@
 
 use super::evidence::Data;
 use super::families::Bets;
-use crate::stats::confidence_sequence::search::{FAR, crossing, logistic};
+use crate::stats::confidence_sequence::search::{FAR, Search, crossing, logistic};
 use crate::stats::sequential::MOST_UNITS;
 use crate::stats::special::{ln_beta_cdf, ln_beta_kernel, ln_beta_sf};
 use crate::stats::{Level, Method, StatsError};
@@ -70,7 +70,11 @@ impl Process {
                 direction,
                 threshold,
             )?),
-            Data::Means(means) => Self::Bets(Box::new(Bets::new(means, direction, threshold))),
+            Data::Means(means) => {
+                let mut bets = Box::new(Bets::new(direction, threshold));
+                bets.add(means);
+                Self::Bets(bets)
+            }
         })
     }
 
@@ -97,13 +101,16 @@ impl Process {
         } else {
             1.0
         };
-        let place = crossing([0.0, MOST], stride.clamp(1.0, MOST), |more| {
-            Ok(self.log_e_after(more)? - needed)
-        })?;
-        if place >= MOST {
+        let search = Search {
+            from: 0.0,
+            to: MOST,
+            first_stride: stride.clamp(1.0, MOST),
+            width: 0.5,
+        };
+        let Some(place) = crossing(&search, |more| Ok(self.log_e_after(more)? - needed))? else {
             return Ok(None);
-        }
-        // The place is past the root by a few last digits: the whole number before it may be enough.
+        };
+        // The place is past the root by less than one: the whole number before it may be enough.
         let found = place.ceil();
         let enough = found >= 1.0 && self.log_e_after(found - 1.0)? >= needed;
         #[expect(
@@ -165,33 +172,25 @@ fn ln_tail_over_kernel([first, second]: [f64; 2], direction: Direction, x: f64) 
     Ok(ln_tail - ln_beta_kernel(a, b, x)?)
 }
 
-/// Returns the least threshold that the data show the rate to be below, 1 if there is none.
+/// Returns the least threshold that the data show the rate to be below, 1 if there is none; rounded outward.
 pub(super) fn least_shown_below(data: &Data, needed: f64) -> Result<f64, StatsError> {
-    let share = mean(data);
-    if share >= 1.0 {
-        return Ok(1.0);
-    }
     let excess = |logit: f64| {
         let process = Process::new(data, Direction::Below, Threshold::at_logit(logit))?;
         Ok(process.log_e_after(0.0)? - needed)
     };
     // At the observed rate there is no evidence, and beyond it evidence grows with the threshold.
-    let middle = (share / (1.0 - share)).ln().clamp(-FAR, FAR);
-    Ok(logistic(crossing([middle, FAR], 0.25, excess)?))
+    let found = crossing(&Search::logit(mean_logit(data)), excess)?;
+    Ok(found.map_or(1.0, |logit| logistic(logit).next_up()))
 }
 
-/// Returns the largest threshold that the data show the rate to be above, 0 if there is none.
+/// Returns the largest threshold that the data show the rate to be above, 0 if there is none; rounded outward.
 pub(super) fn most_shown_above(data: &Data, needed: f64) -> Result<f64, StatsError> {
-    let share = mean(data);
-    if share <= 0.0 {
-        return Ok(0.0);
-    }
     let excess = |mirrored: f64| {
         let process = Process::new(data, Direction::Above, Threshold::at_logit(-mirrored))?;
         Ok(process.log_e_after(0.0)? - needed)
     };
-    let middle = (share / (1.0 - share)).ln().clamp(-FAR, FAR);
-    Ok(logistic(-crossing([-middle, FAR], 0.25, excess)?))
+    let found = crossing(&Search::logit(-mean_logit(data)), excess)?;
+    Ok(found.map_or(0.0, |mirrored| logistic(-mirrored).next_down()))
 }
 
 pub(super) fn method(data: &Data) -> Method {
@@ -201,11 +200,15 @@ pub(super) fn method(data: &Data) -> Method {
     }
 }
 
-/// Returns the observed rate; one half where nothing was observed, which no threshold can be shown against.
-fn mean(data: &Data) -> f64 {
-    let (sum, units) = match data {
-        &Data::Counts { successes, failures } => (successes as f64, (successes + failures) as f64),
-        Data::Means(means) => (means.iter().sum(), means.len() as f64),
+/// Returns the logit of the observed rate; 0 where nothing was observed, which shows nothing whatever the threshold.
+fn mean_logit(data: &Data) -> f64 {
+    let (sum, rest) = match data {
+        &Data::Counts { successes, failures } => (successes as f64, failures as f64),
+        Data::Means(means) => (means.iter().sum(), means.iter().map(|mean| 1.0 - mean).sum()),
     };
-    if units > 0.0 { sum / units } else { 0.5 }
+    if sum + rest > 0.0 {
+        (sum / rest).ln().clamp(-FAR, FAR)
+    } else {
+        0.0
+    }
 }

@@ -61,7 +61,7 @@ pub struct SignFlip {
 /// never be zero", Statistical Applications in Genetics and Molecular Biology 9 (2010), article 39.
 ///
 /// # Errors
-/// A difference is not finite, there is none, or there are no draws.
+/// A difference is not finite, there is none, or the number of draws is 0 or beyond ten million.
 ///
 /// # Examples
 /// ```
@@ -76,6 +76,7 @@ pub fn sign_flip(
     alternative: Alternative,
     draws: Draws,
 ) -> Result<SignFlip, StatsError> {
+    draws.check()?;
     let flips = SignFlips::new(differences, alternative)?;
     if let Some(exact) = flips.exact() {
         return Ok(exact);

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::walk::{CriticalCounts, Walk, characteristics, check};
+use super::walk::{CriticalCounts, Walk, characteristics, check, first};
 use super::{Characteristics, MOST_EXACT_UNITS, Spending};
 use crate::stats::interval::units_to_rule_out;
 use crate::stats::special::binomial_cdf;
@@ -47,30 +47,29 @@ pub struct DesignGoal {
 /// number of independent units that was fixed beforehand.
 ///
 /// # Errors
-/// `rate` is not below `threshold`, or the design takes more than a million units.
+/// `rate` is not below `threshold`, or the design allows more than 10,000 successes.
 pub fn fixed_design(goal: &DesignGoal) -> Result<FixedDesign, StatsError> {
     const WHAT: &str = "a fixed design that rules a rate out";
-    const MOST: u64 = 1_000_000;
+    const MOST_SUCCESSES: u64 = 10_000;
     if goal.rate >= goal.threshold {
         return Err(StatsError::Undefined {
             what: WHAT,
             why: "the true rate is not below the threshold",
         });
     }
-    let (tau, p) = (goal.threshold.get(), goal.rate.get());
-    let mut at_most = 0;
-    for units in units_to_rule_out(goal.threshold, goal.alpha)?.units..=MOST {
-        // With one unit more the critical number stays or grows by one.
-        while at_most < units && binomial_cdf(at_most + 1, units, tau)? <= goal.alpha.get() {
-            at_most += 1;
+    let mut units = units_to_rule_out(goal.threshold, goal.alpha)?.units;
+    for at_most in 0..=MOST_SUCCESSES {
+        // At a critical number the power falls with more units, so only the fewest for each number can be the design.
+        if at_most > 0 {
+            units = fewest_units(at_most, units, goal)?;
         }
-        let power = binomial_cdf(at_most, units, p)?;
+        let power = binomial_cdf(at_most, units, goal.rate.get())?;
         if power >= goal.power.get() {
             return Ok(FixedDesign {
                 threshold: goal.threshold,
                 units,
                 at_most,
-                error: binomial_cdf(at_most, units, tau)?,
+                error: binomial_cdf(at_most, units, goal.threshold.get())?,
                 rate: goal.rate,
                 power,
             });
@@ -78,8 +77,19 @@ pub fn fixed_design(goal: &DesignGoal) -> Result<FixedDesign, StatsError> {
     }
     Err(StatsError::Undefined {
         what: WHAT,
-        why: "it takes more than a million units",
+        why: "it takes more than 10,000 successes",
     })
+}
+
+/// Returns the fewest units after which `at_most` successes rule the threshold out; `too_few` were enough for one less.
+fn fewest_units(at_most: u64, too_few: u64, goal: &DesignGoal) -> Result<u64, StatsError> {
+    let rules_out = |units| Ok(binomial_cdf(at_most, units, goal.threshold.get())? <= goal.alpha.get());
+    let mut step = 1;
+    while !rules_out(too_few + step)? {
+        step *= 2;
+    }
+    let more = first(step - 1, |more| rules_out(too_few + 1 + more))?;
+    Ok(too_few + 1 + more.unwrap_or(step - 1))
 }
 
 /// A design with planned looks: at each, at most so many successes show the rate to be below the threshold.

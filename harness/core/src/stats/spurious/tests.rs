@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::special::{binomial_pmf, hypergeometric_pmf};
 use super::*;
+use crate::stats::CountInterval;
 
 fn rate(successes: u64, units: u64) -> Rate {
     Rate::of(successes, units).unwrap()
