@@ -14,6 +14,8 @@ pub struct Level(f64);
 impl Level {
     /// 95 %, the confidence of intervals that people see.
     pub const P95: Self = Self(0.95);
+    /// 50 %: as likely as not.
+    pub const HALF: Self = Self(0.5);
     /// 5 %, the usual error rate.
     pub const P05: Self = Self(0.05);
 
@@ -129,6 +131,8 @@ pub enum Method {
     DeltaMethod,
     /// Fisher information, normal approximation.
     FisherInformation,
+    /// Percentiles of draws of families, of tasks within them, and of runs within these.
+    HierarchicalBootstrap,
     /// A confidence sequence: two-sided mixture of binomial likelihood ratios over a Beta prior.
     BetaBinomialMixture,
     /// A confidence sequence: one-sided mixture over a Beta prior that ends at the threshold.
@@ -181,6 +185,7 @@ impl Method {
             Self::Jackknife => "jackknife",
             Self::DeltaMethod => "delta method",
             Self::FisherInformation => "Fisher information",
+            Self::HierarchicalBootstrap => "hierarchical bootstrap, percentiles",
             Self::BetaBinomialMixture => "confidence sequence, beta-binomial mixture",
             Self::TruncatedBetaMixture => "confidence sequence, one-sided Beta mixture",
             Self::FamilyBets => "confidence sequence, bets on family means",
