@@ -1,4 +1,4 @@
-//! The formats against their fixtures: `tests/fixtures/formats/KIND/{good,bad}/NAME`, a folder or one YAML file.
+//! The formats against their fixtures: `tests/fixtures/formats/KIND/{good,bad}/NAME`, a folder or one file.
 //!
 //! A new case is a new file. A single `task.yaml` stands in a folder named `case` with `files/a.txt` and
 //! `solution.sh`. What a bad case says, and what a good one means, is a snapshot.
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use harness_core::formats::{
-    Folder, FormatKind, Parsed, parse_models, parse_prices, parse_replies, parse_scaffold, parse_suite,
-    parse_task, parse_yaml, schema,
+    Folder, FormatKind, OutcomeColumn, Parsed, parse_models, parse_prices, parse_replies, parse_runs,
+    parse_scaffold, parse_suite, parse_task, parse_yaml, schema,
 };
 use harness_core::task::{FileData, TaskFiles};
 use pretty_assertions::assert_eq;
@@ -112,6 +112,10 @@ fn parse(kind: &str, path: &Path) -> Parsed<String> {
         "suite" => shown(parse_suite("suites/case.yaml", &bytes())),
         "models" => shown(parse_models("models.yaml", &bytes())),
         "prices" => shown(parse_prices("prices.yaml", &bytes())),
+        "runs" => {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            shown(parse_runs(name, &bytes(), OutcomeColumn::Binarized))
+        }
         _ => unreachable!("no such kind"),
     }
 }
@@ -122,7 +126,7 @@ fn snapshot(name: &str, text: &str) {
     });
 }
 
-const KINDS: [&str; 5] = ["task", "scaffold", "suite", "models", "prices"];
+const KINDS: [&str; 6] = ["task", "scaffold", "suite", "models", "prices", "runs"];
 
 #[test]
 fn bad_inputs_say_what_is_wrong_and_where() {
@@ -139,7 +143,7 @@ fn bad_inputs_say_what_is_wrong_and_where() {
             count += 1;
         }
     }
-    assert!(count >= 100, "only {count} bad inputs were found");
+    assert!(count >= 120, "only {count} bad inputs were found");
 }
 
 #[test]
@@ -309,4 +313,77 @@ proptest! {
             }
         }
     }
+
+    /// The same for files of runs.
+    #[test]
+    fn no_file_of_runs_stops_the_program(
+        json: bool,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, any::<u8>()), 1..12),
+    ) {
+        let mut bytes = if json {
+            include_bytes!("fixtures/formats/runs/good/json-lines.jsonl").to_vec()
+        } else {
+            include_bytes!("fixtures/formats/runs/good/one-row-a-run.csv").to_vec()
+        };
+        for (at, action, byte) in edits {
+            if bytes.len() < 2 {
+                break;
+            }
+            let at = at.index(bytes.len());
+            match action {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.splice(at..=at, [])),
+                2 => bytes.insert(at, b"\t\n\r:[]{},\"\\-. 0123456789e"[usize::from(byte) % 24]),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+        for outcome in [OutcomeColumn::Binarized, OutcomeColumn::Continuous] {
+            let problems = match parse_runs("runs", &bytes, outcome) {
+                Ok(checked) => checked.warnings,
+                Err(problems) => problems,
+            };
+            for problem in problems.0 {
+                prop_assert!(problem.line as usize <= lines);
+                prop_assert!(!problem.to_string().chars().any(|c| c.is_control() && c != '\n'));
+            }
+        }
+    }
+}
+
+/// Files of runs too large for a fixture.
+#[test]
+fn huge_files_of_runs_are_refused_at_once() {
+    let head = "alias,task_id,task_family,human_minutes,score_binarized\n";
+    let cases = [
+        (
+            "one long line",
+            format!("{head}m,a,a,2,{}\n", "1".repeat(2 << 20)),
+        ),
+        (
+            "a quote that does not end",
+            format!("{head}\"{}", "m,a,a,2,1\n".repeat(100_000)),
+        ),
+        (
+            "many wrong rows",
+            format!("{head}{}", "m,a,a,-2,1\n".repeat(200_000)),
+        ),
+        ("many columns", format!("{}\n1\n", "x,".repeat(100_000))),
+        ("deep JSON", format!("{{\"alias\": {}\n", "[".repeat(100_000))),
+        (
+            "many keys",
+            format!("{{{}\"x\": 1}}\n", "\"alias\": 1, ".repeat(50_000)),
+        ),
+        ("many objects that do not end", "{\n".repeat(200_000)),
+    ];
+    let shown: Vec<_> = cases
+        .into_iter()
+        .map(|(name, text)| {
+            let problems = parse_runs("runs", text.as_bytes(), OutcomeColumn::Binarized).unwrap_err();
+            let first = problems.0[0].to_string();
+            assert!(first.len() < 2000, "{name}: {first}");
+            format!("== {name}: {} problems\n{first}", problems.0.len())
+        })
+        .collect();
+    snapshot("huge-runs", &shown.join("\n"));
 }

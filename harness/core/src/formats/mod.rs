@@ -1,7 +1,7 @@
 //! The files that people write: text in, checked nouns or problems with their places out.
 //!
 //! Owns: `task.yaml`, `scaffold.yaml`, `suite.yaml`, `models.yaml`, `prices.yaml`, `replies.yaml`, `samples.csv`,
-//! and their JSON Schemas. Must not: open files (folders come in as maps of bytes), or run anything.
+//! their JSON Schemas, and files of runs. Must not: open files (folders come in as maps of bytes), or run anything.
 
 mod artifacts;
 mod file;
@@ -11,6 +11,7 @@ mod prices;
 mod problem;
 mod reader;
 mod replies;
+mod runs;
 mod samples;
 mod sandbox;
 mod scaffold;
@@ -30,6 +31,7 @@ pub use models::{complete_models, parse_models};
 pub use prices::{PriceList, parse_prices};
 pub use problem::{Checked, Parsed, Problem, Problems, Severity};
 pub use replies::parse_replies;
+pub use runs::{MAX_RUNS_TEXT, OutcomeColumn, RunsFile, parse_releases, parse_runs};
 pub use scaffold::parse_scaffold;
 pub use schema::{FormatKind, schema};
 pub use source::{Excerpt, MAX_TEXT};
