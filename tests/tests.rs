@@ -11,6 +11,7 @@ mod util;
 
 mod basics;
 mod golden;
+mod horizon;
 mod interrupts;
 mod kills;
 mod problems;

@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Transcript(TranscriptArgs),
     /// Score again from what is stored, for instance after a scorer was repaired
     Rescore(RescoreArgs),
+    /// Fit time horizons: how long the tasks are that models complete
+    Horizon(HorizonArgs),
     /// Open a shell in the sandbox of a trial: the kept one, or a fresh one like it
     Shell(ShellArgs),
     /// Make or list the base images
@@ -248,6 +250,82 @@ pub(crate) struct RescoreArgs {
     pub(crate) allow_open_network: bool,
     #[command(flatten)]
     pub(crate) results: ResultsArg,
+}
+
+/// What a task counts for. METR's names; `family` and `task` for short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsName {
+    /// A task in a family of n tasks counts 1/sqrt(n)
+    #[value(name = "invsqrt_task_weight", alias = "family")]
+    InvsqrtTaskWeight,
+    /// Every task counts the same
+    #[value(name = "equal_task_weight", alias = "task")]
+    EqualTaskWeight,
+}
+
+/// What the outcome of a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutcomeName {
+    /// Success or not: score_binarized, or a trial's
+    Success,
+    /// Partial credit from 0 to 1: score_cont, or a trial's score
+    Score,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads CSV or JSON Lines with METR's columns, one row for each run (alias, task_id, task_family, human_minutes,\nscore_binarized) or for each model and task (n_successes and n_runs in place of the score), or runs of ours.\nCheats (columns cheated, n_cheated) are shown as failures and as successes. A trend needs days of release:\na column release_date, or --releases.\n\nExamples:\n  harness horizon runs.csv\n  harness horizon runs.jsonl --weights equal_task_weight --ridge 0.1 --levels 50,80,95\n  harness horizon runs.csv --releases models.csv --after 2023-01-01\n  harness horizon demo-20260301-120000-ab12cd --outcome score --json"
+)]
+pub(crate) struct HorizonArgs {
+    /// A file of runs, or runs by name or folder
+    #[arg(required = true, value_name = "FILE|RUN")]
+    pub(crate) what: Vec<String>,
+    /// What a task counts for; its runs share that
+    #[arg(long, value_name = "WEIGHTS", default_value = "invsqrt_task_weight")]
+    pub(crate) weights: WeightsName,
+    /// The penalty on the slope, lambda; METR's was 0.1 in 2025, and 1e-5 from March 2026
+    #[arg(
+        long,
+        value_name = "LAMBDA",
+        default_value = "1e-5",
+        allow_negative_numbers = true
+    )]
+    pub(crate) ridge: f64,
+    /// The probabilities of success, in percent
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        value_delimiter = ',',
+        default_value = "50,80",
+        allow_negative_numbers = true
+    )]
+    pub(crate) levels: Vec<f64>,
+    /// What the outcome of a run is
+    #[arg(long, value_name = "OUTCOME", default_value = "success")]
+    pub(crate) outcome: OutcomeName,
+    /// How many draws the intervals rest on; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) draws: u32,
+    /// The seed of the draws; the same one gives the same numbers, whatever the number of cores
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// A file with the columns alias and release_date
+    #[arg(long, value_name = "FILE")]
+    pub(crate) releases: Option<PathBuf>,
+    /// The trend of models from this day on, such as 2023-01-01
+    #[arg(long, value_name = "DAY")]
+    pub(crate) after: Option<String>,
+    /// The trend of models before this day
+    #[arg(long, value_name = "DAY")]
+    pub(crate) before: Option<String>,
+    #[command(flatten)]
+    pub(crate) results: ResultsArg,
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print as CSV: a row for each model and level
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod clients;
 mod clock;
 mod exit;
 mod gc;
+mod horizon;
 mod images;
 mod load;
 mod plan_view;
@@ -52,6 +53,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Report(args) => report::report(&args),
         Command::Transcript(args) => transcript::transcript(&args),
         Command::Rescore(args) => with_runtime(rescore::rescore(args)),
+        Command::Horizon(args) => horizon::horizon(&args),
         Command::Shell(args) => shell::shell(&args),
         Command::Images(args) => with_runtime(images::images(args)),
         Command::Gc(args) => with_runtime(gc::gc(args)),

@@ -1,7 +1,7 @@
 //! Shows a running run: bars on a terminal, a line every 30 seconds elsewhere.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness_core::units::format_duration;
 use harness_runner::{PhaseProgress, Progress};
@@ -23,14 +23,7 @@ pub(crate) async fn follow(view: watch::Receiver<Progress>) {
 
 async fn draw(mut view: watch::Receiver<Progress>) {
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = if plain { "" } else { ".cyan" };
-    let style = ProgressStyle::with_template(&format!(
-        "{{prefix:>14}} [{{bar:30{colour}}}] {{pos}}/{{len}} {{msg}}"
-    ));
-    let style = style
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ");
+    let style = bar_style();
     let mut phases: Vec<ProgressBar> = Vec::new();
     let status = bars.add(ProgressBar::new_spinner());
     loop {
@@ -80,6 +73,66 @@ async fn lines(mut view: watch::Receiver<Progress>) {
             shown = Some(text);
         }
     }
+}
+
+/// Steps of a computation: a bar on a terminal once it takes longer than a moment, a line every 30 seconds elsewhere.
+pub(crate) struct Counting {
+    what: &'static str,
+    done: u64,
+    total: u64,
+    began: Instant,
+    told: Instant,
+    bar: Option<ProgressBar>,
+}
+
+/// What a computation may take before anything is shown.
+const MOMENT: Duration = Duration::from_millis(500);
+
+impl Counting {
+    pub(crate) fn new(what: &'static str, total: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            what,
+            done: 0,
+            total,
+            began: now,
+            told: now,
+            bar: None,
+        }
+    }
+
+    pub(crate) fn advance(&mut self, steps: u64) {
+        self.done += steps;
+        if std::io::stderr().is_terminal() {
+            if self.bar.is_none() && self.began.elapsed() > MOMENT {
+                let bar =
+                    ProgressBar::with_draw_target(Some(self.total), ProgressDrawTarget::stderr_with_hz(5));
+                self.bar = Some(bar.with_style(bar_style()).with_prefix(self.what));
+            }
+            if let Some(bar) = &self.bar {
+                bar.set_position(self.done);
+            }
+        } else if self.told.elapsed() > LINE {
+            self.told = Instant::now();
+            crate::warn(&format!("{}/{} {}\n", self.done, self.total, self.what));
+        }
+    }
+
+    pub(crate) fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar_style() -> ProgressStyle {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = if plain { "" } else { ".cyan" };
+    let template = format!("{{prefix:>14}} [{{bar:30{colour}}}] {{pos}}/{{len}} {{msg}}");
+    let style = ProgressStyle::with_template(&template);
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 fn counts(phase: &PhaseProgress) -> String {

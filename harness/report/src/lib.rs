@@ -3,6 +3,7 @@
 //! Owns: how numbers are shown, and with which denominators. Must not: read or write files, or decide what
 //! counts (see `fold` in core).
 
+mod horizon;
 mod json;
 mod markdown;
 mod row;
@@ -13,6 +14,10 @@ mod table;
 mod tests;
 mod trials;
 
+pub use horizon::{
+    HORIZON_COLUMNS, HorizonReport, Treatment, TrendReport, TrialOutcome, horizon_csv, horizon_json,
+    horizon_table, observations,
+};
 pub use json::report_json;
 pub use markdown::markdown_summary;
 pub use row::{Planned, TrialRow};

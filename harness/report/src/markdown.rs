@@ -13,7 +13,7 @@ pub fn markdown_summary(summary: &Summary) -> String {
     let rows = columns.first().map_or(0, |column| column.cells.len());
     let runs: Vec<String> = summary.runs.iter().map(|run| plain(run.as_str())).collect();
     let mut out = format!("## Results of {}\n\n", runs.join(", "));
-    let titles = columns.iter().map(|column| column.title.to_owned());
+    let titles = columns.iter().map(|column| column.title.to_string());
     push_row(&mut out, titles);
     let rules = columns.iter().map(|column| match column.align {
         Align::Left => "---".to_owned(),

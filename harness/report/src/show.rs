@@ -29,7 +29,7 @@ pub(crate) fn rate(counts: &Counts) -> String {
 }
 
 /// Returns a share with one decimal; what is not exactly none or all is not shown as such.
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     let rounded = format!("{:.1}%", share * 100.0);
     match rounded.as_str() {
         "0.0%" if share > 0.0 => "<0.1%".to_owned(),

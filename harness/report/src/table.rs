@@ -2,6 +2,8 @@
 //!
 //! Owns: the columns and their alignment. Must not: use colour as a sign.
 
+use std::borrow::Cow;
+
 use unicode_width::UnicodeWidthStr;
 
 use crate::show;
@@ -16,7 +18,7 @@ pub(crate) enum Align {
 
 /// A column: its title, its alignment, and its cells.
 pub(crate) struct Column {
-    pub(crate) title: &'static str,
+    pub(crate) title: Cow<'static, str>,
     pub(crate) align: Align,
     pub(crate) cells: Vec<String>,
 }
@@ -48,13 +50,13 @@ pub(crate) fn columns(summary: &Summary) -> Vec<Column> {
         (0..summary.groups.len()).map(of).chain(total).collect()
     };
     let name = |at: usize| &summary.groups[at].0;
-    let text = |title, cells| Column {
-        title,
+    let text = |title: &'static str, cells| Column {
+        title: title.into(),
         align: Align::Left,
         cells,
     };
-    let number = |title, of: &dyn Fn(&Group) -> String| Column {
-        title,
+    let number = |title: &'static str, of: &dyn Fn(&Group) -> String| Column {
+        title: title.into(),
         align: Align::Right,
         cells: rows.iter().map(|group| of(group)).collect(),
     };
@@ -88,6 +90,16 @@ pub fn summary_table(summary: &Summary) -> String {
     for cell in columns.iter_mut().flat_map(|column| &mut column.cells) {
         *cell = show::cell(cell);
     }
+    let mut out = lines(&columns, Some(summary.groups.len()));
+    for note in summary.notes() {
+        out.push_str(&note);
+        out.push('\n');
+    }
+    out
+}
+
+/// Writes columns as lines, with a rule below the titles and one before a row.
+pub(crate) fn lines(columns: &[Column], rule_before: Option<usize>) -> String {
     let rows = columns.first().map_or(0, |column| column.cells.len());
     let widths: Vec<usize> = columns
         .iter()
@@ -97,31 +109,18 @@ pub fn summary_table(summary: &Summary) -> String {
         })
         .collect();
     let mut out = String::new();
-    let titles = columns.iter().map(|column| column.title.to_owned());
-    push_row(&mut out, &columns, &widths, titles);
-    push_row(
-        &mut out,
-        &columns,
-        &widths,
-        widths.iter().map(|width| "-".repeat(*width)),
-    );
+    let titles = columns.iter().map(|column| column.title.to_string());
+    push_row(&mut out, columns, &widths, titles);
+    let rule = || widths.iter().map(|width| "-".repeat(*width));
+    push_row(&mut out, columns, &widths, rule());
     for row in 0..rows {
-        if row > 0 && row == summary.groups.len() {
-            push_row(
-                &mut out,
-                &columns,
-                &widths,
-                widths.iter().map(|width| "-".repeat(*width)),
-            );
+        if row > 0 && rule_before == Some(row) {
+            push_row(&mut out, columns, &widths, rule());
         }
         let cells = columns
             .iter()
             .map(|column| column.cells.get(row).cloned().unwrap_or_default());
-        push_row(&mut out, &columns, &widths, cells);
-    }
-    for note in summary.notes() {
-        out.push_str(&note);
-        out.push('\n');
+        push_row(&mut out, columns, &widths, cells);
     }
     out
 }

@@ -98,7 +98,7 @@ fn cells(row: &TrialRow) -> [String; TRIAL_COLUMNS.len()] {
 
 /// Keeps spreadsheets from running text as a formula
 /// (<https://owasp.org/www-community/attacks/CSV_Injection>).
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let text = printable(text);
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         format!("'{text}")
