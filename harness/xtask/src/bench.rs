@@ -7,6 +7,7 @@ mod core;
 mod floor;
 mod measure;
 mod peer;
+mod reports;
 mod row;
 mod sandbox;
 mod waits;
@@ -36,7 +37,11 @@ struct Bench {
 /// What measures a group.
 type Group = fn(&mut Bench) -> Result<()>;
 
-const GROUPS: [(&str, Group); 2] = [("core", core::run), ("sandbox", sandbox::run)];
+const GROUPS: [(&str, Group); 3] = [
+    ("core", core::run),
+    ("sandbox", sandbox::run),
+    ("reports", reports::run),
+];
 
 /// Measures the groups that are named, all without a name.
 pub(crate) fn run(words: &[&str]) -> Result<()> {

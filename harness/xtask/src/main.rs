@@ -26,7 +26,7 @@ const USAGE: &str = "\
 cargo xtask demo                       runs the demo suite in real containers
 cargo xtask test                       runs everything that CI checks
 cargo xtask bench [GROUP...] [--json] [--quick]
-                                       measures release builds; groups: core, sandbox
+                                       measures release builds; groups: core, sandbox, reports
 cargo xtask runtimes [--check]         makes crun and runsc known to the Docker daemon, as root; or says what is missing";
 
 fn main() -> ExitCode {

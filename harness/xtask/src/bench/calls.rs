@@ -27,7 +27,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-fn medians(output: &str) -> Result<BTreeMap<String, f64>> {
+/// Returns the median of each value that a program printed.
+pub(super) fn medians(output: &str) -> Result<BTreeMap<String, f64>> {
     let line = |text: &str| {
         let line: Value = serde_json::from_str(text).ok()?;
         let values = line["values"].as_array()?.iter().filter_map(Value::as_f64);

@@ -1,6 +1,6 @@
-//! Inspect AI beside us: the same work on the same machine.
+//! Peers beside us: the same work on the same machine. Inspect AI, and whatever else has a Python package.
 //!
-//! Owns: its installation below the build folder, once, and its runs. Must not: install anything elsewhere.
+//! Owns: their installation below the build folder, once, and Inspect's runs. Must not: install anything elsewhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,16 +39,10 @@ impl Inspect {
 
     /// Returns the installed peer, installs it if it is not there; `None`, said loudly, if that is not possible.
     pub(super) fn provide(bench: &Bench) -> Result<Option<Self>> {
-        let folder = workshop::target()?.join(format!("peers/inspect-{VERSION}"));
-        let python = folder.join("bin/python3");
-        if !folder.join("installed").is_file() {
-            eprintln!("installing Inspect AI {VERSION} into {}", folder.display());
-            if let Err(error) = install(&folder, &python) {
-                eprintln!("SKIPPED: no peer to compare with, Inspect AI can't be installed: {error:#}");
-                return Ok(None);
-            }
-            fs::write(folder.join("installed"), VERSION)?;
-        }
+        let requirement = format!("inspect-ai=={VERSION}");
+        let Some(python) = python_with("inspect", VERSION, &requirement)? else {
+            return Ok(None);
+        };
         let home = bench.scratch.join("peer-home");
         fs::create_dir_all(&home)?;
         let script = bench.root.join("harness/xtask/bench/inspect_peer.py");
@@ -96,12 +90,34 @@ impl Inspect {
     }
 }
 
-fn install(folder: &Path, python: &Path) -> Result<()> {
+/// Returns a Python with a package, in an environment of its own below the build folder, which is made if it is not
+/// there; `None`, said loudly, if that is not possible.
+pub(super) fn python_with(name: &str, version: &str, requirement: &str) -> Result<Option<PathBuf>> {
+    let folder = workshop::target()?.join(format!("peers/{name}-{version}"));
+    let python = folder.join("bin/python3");
+    if !folder.join("installed").is_file() {
+        eprintln!("installing {requirement} into {}", folder.display());
+        if let Err(error) = install(&folder, &python, requirement) {
+            eprintln!("SKIPPED: no peer to compare with, {requirement} can't be installed: {error:#}");
+            return Ok(None);
+        }
+        fs::write(folder.join("installed"), version)?;
+    }
+    Ok(Some(python))
+}
+
+fn install(folder: &Path, python: &Path, requirement: &str) -> Result<()> {
     let mut make = Command::new("python3");
     make.args(["-m", "venv"]).arg(folder);
     let mut fill = Command::new(python);
-    fill.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .arg(format!("inspect-ai=={VERSION}"));
+    fill.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        requirement,
+    ]);
     // Standard output belongs to the figures.
     workshop::succeed(make.stdout(Stdio::null()))?;
     workshop::succeed(fill.stdout(Stdio::null()))
