@@ -349,7 +349,16 @@ fn completions_know_every_command() {
     let context = Context::new();
     for shell in ["bash", "zsh", "fish"] {
         let text = context.good(&format!("completions {shell}"));
-        for command in ["run", "check", "status", "transcript", "rescore", "shell", "gc"] {
+        for command in [
+            "run",
+            "check",
+            "power",
+            "status",
+            "transcript",
+            "rescore",
+            "shell",
+            "gc",
+        ] {
             assert!(text.contains(command), "{shell}: {command}");
         }
     }
@@ -373,6 +382,7 @@ fn version_and_help() {
     Commands:
       run          Plan and run a suite or tasks; the same command again continues an unfinished run
       check        Check tasks, scaffolds and suites; all problems at once
+      power        Tell what a suite can show, and how many samples and epochs it takes to show more
       status       Show how a run stands
       list         List the runs of a results folder
       report       Rebuild the derived files of runs from their logs
@@ -423,7 +433,7 @@ fn version_and_help() {
 
     Interrupt once to stop in order and keep a run that can be continued; twice to stop at once.
     ");
-    for command in ["check", "report", "transcript", "shell", "images"] {
+    for command in ["check", "power", "report", "transcript", "shell", "images"] {
         let help = context.good(&format!("{command} --help"));
         assert!(help.contains("Example"), "{command}: {help}");
     }
@@ -437,6 +447,7 @@ fn version_and_help() {
     Commands:
       run          Plan and run a suite or tasks; the same command again continues an unfinished run
       check        Check tasks, scaffolds and suites; all problems at once
+      power        Tell what a suite can show, and how many samples and epochs it takes to show more
       status       Show how a run stands
       list         List the runs of a results folder
       report       Rebuild the derived files of runs from their logs

@@ -14,6 +14,7 @@ mod golden;
 mod horizon;
 mod interrupts;
 mod kills;
+mod power;
 mod problems;
 mod servers;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, value_parser};
 use harness_core::plan::OpenNetwork;
 use harness_core::sandbox::Runtime;
 use harness_runner::KeepSandboxes;
@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Check tasks, scaffolds and suites; all problems at once
     Check(CheckArgs),
+    /// Tell what a suite can show, and how many samples and epochs it takes to show more
+    Power(PowerArgs),
     /// Show how a run stands
     Status(StatusArgs),
     /// List the runs of a results folder
@@ -164,6 +166,95 @@ pub(crate) struct CheckArgs {
     /// Print the problems as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("layout").args(["what", "tasks"]),
+    after_help = "Examples:\n  harness power tasks/suites/demo.yaml\n  harness power tasks/suites/demo.yaml --epochs 4 --detect 0.2\n  harness power --rule-out 0.01 --gate 0.1\n  harness power --tasks 40 --samples 3 --detect 0.1 --icc 0.3\n\nWithout --detect, --rule-out and --gate it answers all three: for 0.1, 0.05 and 0.1."
+)]
+pub(crate) struct PowerArgs {
+    /// A suite file, or folders of tasks: says what it can show as it is
+    #[arg(value_name = "SUITE|TASK")]
+    pub(crate) what: Vec<PathBuf>,
+    /// In place of a suite: so many tasks
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) tasks: Option<u64>,
+    /// With --tasks: the samples of each [default: 1]
+    #[arg(long, value_name = "N", requires = "tasks", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) samples: Option<u64>,
+    /// How often each sample is tried, in place of the suite's
+    #[arg(long, value_name = "N", requires = "layout", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) epochs: Option<u32>,
+    /// Find a difference of this size between two settings over the same samples
+    #[arg(long, value_name = "DIFFERENCE", value_parser = positive_share)]
+    pub(crate) detect: Option<f64>,
+    /// Rule out that the rate is this or more
+    #[arg(long, value_name = "RATE", value_parser = probability)]
+    pub(crate) rule_out: Option<f64>,
+    /// Decide a gate with this threshold
+    #[arg(long, value_name = "RATE", value_parser = probability)]
+    pub(crate) gate: Option<f64>,
+    /// The true rates for which a gate's units are counted [default: some around the threshold]
+    #[arg(long, value_name = "RATES", value_delimiter = ',', requires = "gate", value_parser = share)]
+    pub(crate) rates: Vec<f64>,
+    /// The error that is accepted: two-sided for a difference, one-sided for a rate and for each decision of a gate
+    #[arg(long, value_name = "ERROR", default_value = "0.05", value_parser = probability)]
+    pub(crate) alpha: f64,
+    /// The wanted probability of finding what is there
+    #[arg(long, value_name = "PROBABILITY", default_value = "0.8", value_parser = probability)]
+    pub(crate) power: f64,
+    /// Assumed variance of true scores between samples [default: 1/12]
+    #[arg(long, value_name = "VARIANCE", value_parser = share)]
+    pub(crate) between: Option<f64>,
+    /// Assumed variance of a sample's score over epochs [default: 1/6]
+    #[arg(long, value_name = "VARIANCE", value_parser = share)]
+    pub(crate) within: Option<f64>,
+    /// Assumed correlation of true scores between two settings [default: 1/3]
+    #[arg(long, value_name = "CORRELATION", allow_negative_numbers = true, value_parser = correlation)]
+    pub(crate) correlation: Option<f64>,
+    /// Assumed correlation of samples, and of trials, of the same task or family [default: 0.2]
+    #[arg(long, value_name = "CORRELATION", value_parser = share)]
+    pub(crate) icc: Option<f64>,
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "is no number".to_owned())
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let value = number(text)?;
+    if value > 0.0 && value < 1.0 {
+        return Ok(value);
+    }
+    Err("must lie strictly between 0 and 1".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value = number(text)?;
+    if (0.0..=1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err("must lie from 0 to 1".to_owned())
+}
+
+fn positive_share(text: &str) -> Result<f64, String> {
+    let value = number(text)?;
+    if value > 0.0 && value <= 1.0 {
+        return Ok(value);
+    }
+    Err("must be above 0, and 1 at most".to_owned())
+}
+
+fn correlation(text: &str) -> Result<f64, String> {
+    let value = number(text)?;
+    if (-1.0..=1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err("must lie from -1 to 1".to_owned())
 }
 
 #[derive(Debug, Args)]

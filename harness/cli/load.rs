@@ -131,7 +131,7 @@ impl Collector {
 /// Reads what the arguments of `harness run` name.
 pub(crate) fn load(args: &RunArgs) -> Result<Loaded, Failure> {
     let mut collector = Collector::default();
-    let (mut suite, base, task_paths) = suite_of(args, &mut collector)?;
+    let (mut suite, base, task_paths) = suite_of(&args.what, &mut collector)?;
     let (library, prices) = lists_near(&base, &mut collector)?;
     if let Some(suite) = &mut suite {
         override_suite(suite, args, &library)?;
@@ -181,6 +181,24 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, Failure> {
     })
 }
 
+/// Reads a suite and its tasks, or tasks alone, and nothing else that they refer to.
+pub(crate) fn load_tasks(what: &[PathBuf]) -> Result<(SuiteSpec, Vec<Arc<TaskSpec>>), Failure> {
+    let mut collector = Collector::default();
+    let (suite, _, paths) = suite_of(what, &mut collector)?;
+    let mut tasks = Vec::new();
+    for path in paths {
+        if let Some(task) = read_task(&path, &mut collector)? {
+            tasks.push(Arc::new(task));
+        }
+    }
+    collector.finish()?;
+    let Some(suite) = suite else {
+        return Err(Failure::input("the suite can't be read"));
+    };
+    check_twins(&tasks)?;
+    Ok((suite, tasks))
+}
+
 fn free() -> harness_core::model::Price {
     use harness_core::units::Usd;
     harness_core::model::Price {
@@ -207,16 +225,16 @@ fn check_twins(tasks: &[Arc<TaskSpec>]) -> Result<(), Failure> {
 
 /// Returns the suite, the folder that its paths refer to, and the folders of its tasks.
 fn suite_of(
-    args: &RunArgs,
+    what: &[PathBuf],
     collector: &mut Collector,
 ) -> Result<(Option<SuiteSpec>, PathBuf, Vec<PathBuf>), Failure> {
     let mut tasks = Vec::new();
     let mut suites = Vec::new();
-    for path in &args.what {
+    for path in what {
         for found in find(path)? {
             match found {
                 Found::Task(path) => tasks.push(path),
-                Found::Suite(path) if args.what.contains(&path) => suites.push(path),
+                Found::Suite(path) if what.contains(&path) => suites.push(path),
                 _ => {}
             }
         }

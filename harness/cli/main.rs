@@ -12,6 +12,8 @@ mod horizon;
 mod images;
 mod load;
 mod plan_view;
+mod power;
+mod power_view;
 mod progress;
 mod report;
 mod rescore;
@@ -48,6 +50,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => with_runtime(run::run(args)),
         Command::Check(args) => check::check(&args),
+        Command::Power(args) => power::power(&args),
         Command::Status(args) => status::status(&args),
         Command::List(args) => status::list(&args),
         Command::Report(args) => report::report(&args),

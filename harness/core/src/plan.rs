@@ -548,6 +548,20 @@ fn phase_of(phases: &[PhaseSpec], task: &TaskId) -> Option<usize> {
     })
 }
 
+/// Returns the phases of a suite with the tasks that each runs, before anything is planned.
+pub fn tasks_by_phase(suite: &SuiteSpec, tasks: &[Arc<TaskSpec>]) -> Vec<(PhaseId, Vec<Arc<TaskSpec>>)> {
+    let phases = phases_of(suite);
+    let of_phase = |at: usize| {
+        let fits = |task: &&Arc<TaskSpec>| phase_of(&phases, &task.id) == Some(at);
+        tasks.iter().filter(fits).cloned().collect()
+    };
+    phases
+        .iter()
+        .enumerate()
+        .map(|(at, phase)| (phase.id.clone(), of_phase(at)))
+        .collect()
+}
+
 /// Returns the tasks that no phase selects; they are not run, and the caller says so.
 pub fn unselected(plan: &Plan) -> Vec<TaskId> {
     let selected: BTreeSet<usize> = plan.trials.iter().map(|trial| trial.task).collect();

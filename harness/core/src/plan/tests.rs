@@ -226,3 +226,24 @@ fn a_suite_chooses_the_runtime_of_every_task() {
     let record = other.record("", "", &BTreeMap::new());
     assert_eq!(record.runtime, Some(Runtime::Runsc));
 }
+
+#[test]
+fn tasks_lie_in_the_phases_that_run_them() {
+    let phases = "phases:\n  - {id: first, tasks: [b], ceiling: SL3}\n  - {id: second, tasks: [b], ceiling: SL3}\n  - {id: rest, tasks: ['*'], ceiling: SL3}\n";
+    for extra in ["", phases] {
+        let input = input(extra);
+        let found = tasks_by_phase(&input.suite, &input.tasks);
+        let plan = plan(input).unwrap();
+        let ids: Vec<&PhaseId> = found.iter().map(|(phase, _)| phase).collect();
+        assert_eq!(ids, plan.phases.iter().map(|phase| &phase.id).collect::<Vec<_>>());
+        for trial in &plan.trials {
+            let task = &plan.tasks[trial.task].id;
+            assert!(
+                found[trial.phase].1.iter().any(|of_phase| of_phase.id == *task),
+                "{task}"
+            );
+        }
+        let tasks: usize = found.iter().map(|(_, tasks)| tasks.len()).sum();
+        assert_eq!(tasks, plan.tasks.len());
+    }
+}

@@ -46,10 +46,9 @@ impl Confusion {
             .flatten()
             .try_fold(0_u64, |sum, count| sum.checked_add(*count));
         let Some(units) = sum.filter(|sum| *sum <= 1 << 52) else {
-            return Err(StatsError::Count {
-                what: "labelled units",
-                found: u64::MAX,
-                most: 1 << 52,
+            return Err(StatsError::Undefined {
+                what: "agreement",
+                why: "there are more units than can be counted exactly",
             });
         };
         if units == 0 {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::independent::newcombe;
 use super::interval::wilson;
+use super::paired::PairedCounts;
 use super::special::normal_quantile;
 use super::{Estimate, Interval, Level, Method, Rate, Side, StatsError};
 
@@ -99,12 +100,20 @@ fn share(rate: &Rate) -> Result<(f64, f64), StatsError> {
 }
 
 /// Returns the elicitation gap of independent samples: the elicited rate less the baseline rate, with Newcombe's hybrid
-/// score interval. Over the same items take [`paired`](super::paired) instead.
+/// score interval. Over the same items take [`paired_elicitation_gap`].
 ///
 /// # Errors
 /// A sample is empty.
 pub fn elicitation_gap(elicited: &Rate, baseline: &Rate, confidence: Level) -> Result<Estimate, StatsError> {
     newcombe(elicited, baseline, confidence)
+}
+
+/// Returns the elicitation gap over the same items: A is with elicitation, B without; Newcombe's interval for paired rates.
+///
+/// # Errors
+/// There is no pair.
+pub fn paired_elicitation_gap(items: &PairedCounts, confidence: Level) -> Result<Estimate, StatsError> {
+    super::paired::newcombe(items, confidence)
 }
 
 /// Whether an elicitor brought out what was hidden, by the protocol.

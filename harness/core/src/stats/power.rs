@@ -3,16 +3,23 @@
 //! Owns: the variance of a planned comparison, how many units rule out a rate, how many a gate needs. Must not: look at
 //! results; power computed from what was found says nothing that the interval does not.
 
+mod gate;
+mod plan;
+
 use serde::Serialize;
 
+use super::headline::TASKS_TO_POOL;
 use super::special::{binomial_cdf, normal_quantile, student_t_quantile};
 use super::{Level, StatsError};
 
 #[cfg(test)]
 mod tests;
 
+pub use gate::{FixedNeed, GateChance, GateNeed, GateOutlook, MOST_GATE_UNITS, Shows};
+pub use plan::{Answer, Assumed, Bounds, Chances, Planned, Question, Reach, RuleOutNeed, Written, answer};
+
 /// With fewer tasks than this there is no interval over tasks to plan for.
-const LEAST_TASKS: u64 = 5;
+const LEAST_TASKS: u64 = TASKS_TO_POOL as u64;
 /// More units than this are no plan.
 const MOST_UNITS: u64 = 1 << 40;
 /// More epochs than this are no plan.
@@ -46,11 +53,11 @@ impl PairedVariance {
             ("the variance within a sample", within[0]),
             ("the variance within a sample", within[1]),
         ] {
-            in_range(what, value, 0.0, f64::MAX)?;
+            not_negative(what, value)?;
         }
         if between + within[0] + within[1] == 0.0 {
             return Err(StatsError::Undefined {
-                what: "a plan",
+                what: "a sample size",
                 why: "no variance is assumed, so one sample would prove anything",
             });
         }
@@ -64,7 +71,7 @@ impl PairedVariance {
     /// A variance is negative or no number, all are 0, or the correlation does not lie from -1 to 1.
     pub fn of_scores(scores: f64, correlation: f64, within: f64) -> Result<Self, StatsError> {
         in_range("the correlation", correlation, -1.0, 1.0)?;
-        in_range("the variance between samples", scores, 0.0, f64::MAX)?;
+        not_negative("the variance between samples", scores)?;
         Self::new(2.0 * (1.0 - correlation) * scores, [within, within])
     }
 
@@ -95,7 +102,25 @@ fn check_epochs(epochs: u32) -> Result<(), StatsError> {
 }
 
 fn check_difference(difference: f64) -> Result<(), StatsError> {
-    in_range("the difference", difference, f64::MIN_POSITIVE, f64::MAX)
+    if difference > 0.0 && difference.is_finite() {
+        return Ok(());
+    }
+    Err(StatsError::Unfit {
+        what: "the difference",
+        must: "a positive number",
+        value: difference,
+    })
+}
+
+fn not_negative(what: &'static str, value: f64) -> Result<(), StatsError> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(StatsError::Unfit {
+        what,
+        must: "a number from 0 on",
+        value,
+    })
 }
 
 /// How many samples a comparison needs.
@@ -173,6 +198,13 @@ pub fn smallest_difference(
     })
 }
 
+fn beyond() -> StatsError {
+    StatsError::Undefined {
+        what: "the number of units",
+        why: "it is above a million million",
+    }
+}
+
 fn too_few(what: &'static str, unit: &'static str, needed: u64, found: u64) -> StatsError {
     StatsError::TooFew {
         what,
@@ -185,21 +217,28 @@ fn too_few(what: &'static str, unit: &'static str, needed: u64, found: u64) -> S
 /// Returns how many standard errors a difference must have: the sum of both normal quantiles.
 fn reach(demand: Demand) -> Result<f64, StatsError> {
     let reach = normal_quantile(1.0 - demand.alpha.get() / 2.0)? + normal_quantile(demand.power.get())?;
-    in_range(
-        "the sum of the quantiles of alpha and power",
-        reach,
-        f64::MIN_POSITIVE,
-        f64::MAX,
-    )?;
+    check_reach(reach)?;
     Ok(reach)
 }
 
+fn check_reach(reach: f64) -> Result<(), StatsError> {
+    if reach > 0.0 {
+        return Ok(());
+    }
+    Err(StatsError::Undefined {
+        what: "a sample size",
+        why: "chance alone finds a difference more often than the wanted power",
+    })
+}
+
 fn whole(exact: f64) -> Result<u64, StatsError> {
-    in_range("the number of units needed", exact, 0.0, MOST_UNITS as f64)?;
+    if exact.is_nan() || exact > MOST_UNITS as f64 {
+        return Err(beyond());
+    }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "from 0 to MOST_UNITS, checked above"
+        reason = "MOST_UNITS at most, and a variance is not negative"
     )]
     let whole = exact.ceil() as u64;
     Ok(whole)
@@ -233,11 +272,7 @@ impl Layout {
             .try_fold(0_u64, |sum, count| sum.checked_add(*count))
             .filter(|sum| *sum <= MOST_UNITS);
         let Some(sum) = sum else {
-            return Err(StatsError::Count {
-                what: "samples of a plan",
-                found: u64::MAX,
-                most: MOST_UNITS,
-            });
+            return Err(beyond());
         };
         let squares: f64 = samples.iter().map(|count| (*count as f64).powi(2)).sum();
         Ok(Self {
@@ -262,11 +297,7 @@ impl Layout {
                 samples: all,
                 ..one
             }),
-            None => Err(StatsError::Count {
-                what: "samples of a plan",
-                found: u64::MAX,
-                most: MOST_UNITS,
-            }),
+            None => Err(beyond()),
         }
     }
 
@@ -365,12 +396,7 @@ impl PairedDesign {
         let freedom = (layout.tasks - 1) as f64;
         let t = student_t_quantile(1.0 - self.demand.alpha.get() / 2.0, freedom)?
             + student_t_quantile(self.demand.power.get(), freedom)?;
-        in_range(
-            "the sum of the quantiles of alpha and power",
-            t,
-            f64::MIN_POSITIVE,
-            f64::MAX,
-        )?;
+        check_reach(t)?;
         let crowded = 1.0 + (layout.crowding - 1.0) * self.task_icc;
         let noise = (self.variance.within[0] + self.variance.within[1]) / epochs;
         Ok(t * ((self.variance.between * crowded + noise) / layout.samples as f64).sqrt())
@@ -471,18 +497,14 @@ pub struct RuleOut {
 /// The smallest `n` with `P(X <= s) <= alpha` for `X ~ Binomial(n, rate)`: from there on Clopper-Pearson's one-sided upper bound
 /// is at most the rate. Without successes `n = ceil(ln alpha / ln(1 - rate))`. It also holds for the mean of unequal
 /// rates of independent units (W. Hoeffding, Annals of Mathematical Statistics 27 (1956), 713-721). Not valid when
-/// looked at more than once. C. J. Clopper, E. S. Pearson, Biometrika 26 (1934), 404-413.
+/// looked at more than once; see [`gate`](super::gate). C. J. Clopper, E. S. Pearson, Biometrika 26 (1934), 404-413.
 ///
 /// # Errors
 /// The plan is beyond all bounds.
 pub fn rule_out_units(rate: Level, successes: u64, alpha: Level) -> Result<RuleOut, StatsError> {
     let enough = |units: u64| -> Result<bool, StatsError> {
         if units > MOST_UNITS {
-            return Err(StatsError::Count {
-                what: "units to rule a rate out",
-                found: units,
-                most: MOST_UNITS,
-            });
+            return Err(beyond());
         }
         if successes == 0 {
             // The logarithm keeps the digits of small rates.

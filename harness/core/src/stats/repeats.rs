@@ -5,8 +5,10 @@
 
 use serde::Serialize;
 
+use super::headline::TASKS_TO_POOL;
 use super::interval::clopper_pearson;
-use super::special::{binomial_pmf, student_t_quantile};
+use super::special::binomial_pmf;
+use super::standard_error::plain;
 use super::{Estimate, Interval, Level, Method, Rate, Side, StatsError};
 
 #[cfg(test)]
@@ -18,8 +20,6 @@ const MOST_ATTEMPTS: u64 = 1 << 40;
 const MOST_SUMMED: u64 = 100_000;
 /// Counts less likely than this change no digit of a sum.
 const LEAST_CHANCE: f64 = 1e-22;
-/// With fewer tasks than this there are only intervals of single tasks.
-const LEAST_TASKS: u64 = 5;
 
 /// What is asked of several attempts at one task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -141,10 +141,11 @@ pub fn pass_bound(
 fn check_attempts(attempts: &Rate, goal: Goal) -> Result<(), StatsError> {
     goal.check()?;
     if attempts.units() > MOST_ATTEMPTS {
-        return Err(StatsError::Count {
-            what: "attempts at one task",
-            found: attempts.units(),
-            most: MOST_ATTEMPTS,
+        return Err(StatsError::OutOfRange {
+            what: "the number of attempts at one task",
+            value: attempts.units() as f64,
+            least: 1.0,
+            most: MOST_ATTEMPTS as f64,
         });
     }
     if attempts.units() < goal.attempts() {
@@ -185,10 +186,11 @@ pub struct Sampling {
 pub fn pass_sampling(goal: Goal, attempts: u64, rate: f64) -> Result<Sampling, StatsError> {
     check_attempts(&Rate::of(0, attempts)?, goal)?;
     if attempts > MOST_SUMMED {
-        return Err(StatsError::Count {
-            what: "attempts to sum over",
-            found: attempts,
-            most: MOST_SUMMED,
+        return Err(StatsError::OutOfRange {
+            what: "the number of attempts to sum over",
+            value: attempts as f64,
+            least: 1.0,
+            most: MOST_SUMMED as f64,
         });
     }
     if !(0.0..=1.0).contains(&rate) {
@@ -256,39 +258,18 @@ pub fn mean_pass(tasks: &[Rate], goal: Goal, confidence: Level) -> Result<OverTa
 
 /// Returns mean, standard error and Student's t interval of values of independent tasks.
 fn over_tasks(values: &[f64], confidence: Level) -> Result<OverTasks, StatsError> {
-    let tasks = values.len() as u64;
-    if tasks < LEAST_TASKS {
+    if values.len() < TASKS_TO_POOL {
         return Err(StatsError::TooFew {
             what: "an interval over tasks",
             unit: "tasks",
-            needed: LEAST_TASKS,
-            found: tasks,
+            needed: TASKS_TO_POOL as u64,
+            found: values.len() as u64,
         });
     }
-    let n = tasks as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-    let standard_error = (squares / (n - 1.0) / n).sqrt();
-    if values.iter().all(|value| value.to_bits() == values[0].to_bits()) {
-        return Err(StatsError::Undefined {
-            what: "an interval over tasks",
-            why: "every task has the same value, which says nothing about their spread",
-        });
-    }
-    let t = student_t_quantile(f64::midpoint(1.0, confidence.get()), n - 1.0)?;
+    let mean = plain(values)?;
     Ok(OverTasks {
-        estimate: Estimate {
-            value: mean,
-            interval: Interval {
-                lower: mean - t * standard_error,
-                upper: mean + t * standard_error,
-                confidence,
-                side: Side::Two,
-                method: Method::StudentT,
-            },
-            units: tasks,
-        },
-        standard_error,
+        estimate: mean.interval(confidence)?,
+        standard_error: mean.standard_error,
     })
 }
 
@@ -372,11 +353,10 @@ pub struct WithinBudget {
 pub fn best_within(runs: CostedRuns<'_>, budget: f64) -> Result<WithinBudget, StatsError> {
     for (what, value) in [("the cost of a run", runs.each), ("the budget", budget)] {
         if !(value > 0.0 && value.is_finite()) {
-            return Err(StatsError::OutOfRange {
+            return Err(StatsError::Unfit {
                 what,
+                must: "a positive number",
                 value,
-                least: f64::MIN_POSITIVE,
-                most: f64::MAX,
             });
         }
     }

@@ -414,6 +414,16 @@ pub enum StatsError {
         /// The most that is allowed.
         most: f64,
     },
+    /// A value that must be another kind of number.
+    #[error("{what} must be {must}, found {value}")]
+    Unfit {
+        /// Which.
+        what: &'static str,
+        /// What it must be, such as "a positive number".
+        must: &'static str,
+        /// The value.
+        value: f64,
+    },
     /// The data leave the value undefined.
     #[error("{what} is undefined: {why}")]
     Undefined {

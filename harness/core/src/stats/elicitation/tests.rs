@@ -130,6 +130,22 @@ fn grades_outside_their_scale_are_refused() {
     );
 }
 
+#[test]
+fn the_same_items_make_the_gap_narrower() {
+    // Elicitation only ever helps: 8 items succeed either way, 60 with it only.
+    let items = PairedCounts {
+        both: 8,
+        only_a: 60,
+        only_b: 0,
+        neither: 32,
+    };
+    let paired = paired_elicitation_gap(&items, Level::P95).unwrap();
+    let apart = elicitation_gap(&rate(68, 100), &rate(8, 100), Level::P95).unwrap();
+    assert!((paired.value - 0.6).abs() < 1e-12 && (apart.value - 0.6).abs() < 1e-12);
+    let width = |found: &Estimate| found.interval.upper - found.interval.lower;
+    assert!(width(&paired) < width(&apart), "{paired:?} {apart:?}");
+}
+
 proptest! {
     #[test]
     fn the_fraction_does_not_depend_on_which_label_is_success(

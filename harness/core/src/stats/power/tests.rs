@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::super::gate::{CheckpointErrors, Rule};
 use super::super::interval::clopper_pearson;
 use super::super::{Rate, Side};
 use super::*;
@@ -56,7 +57,7 @@ fn nonsense_is_refused() {
     }
     assert_eq!(
         PairedVariance::new(0.0, [0.0, 0.0]).unwrap_err().to_string(),
-        "a plan is undefined: no variance is assumed, so one sample would prove anything"
+        "a sample size is undefined: no variance is assumed, so one sample would prove anything"
     );
     assert!(PairedVariance::of_scores(0.1, 1.1, 0.1).is_err());
     assert!(samples_needed(&usual(), [0, 1], 0.1, demand()).is_err());
@@ -241,4 +242,68 @@ proptest! {
         prop_assert!(needed == successes + 1 || upper(needed - 1) >= rate.get() - 1e-9);
         prop_assert!(rule_out_units(rate, successes + 1, alpha).unwrap().units > needed);
     }
+}
+
+fn gate(threshold: f64) -> GateOutlook {
+    let errors = CheckpointErrors::alone(Level::P05, Level::P05).among(1).unwrap();
+    GateOutlook::new(Rule {
+        threshold: level(threshold),
+        errors,
+    })
+}
+
+/// Units from a walk over all counts in numpy with scipy's incomplete beta function; designs with one look from an
+/// exhaustive binomial search.
+#[test]
+fn a_gate_needs_more_the_nearer_the_rate_is() {
+    let rates = [0.0, 0.01, 0.02, 0.05, 0.15, 0.2, 0.3, 1.0];
+    let mut gate = gate(0.1);
+    let needs = rates.map(|rate| gate.need(rate, level(0.8)).unwrap());
+    assert_eq!(
+        needs.map(|need| need.units),
+        [36, 64, 86, 346, 686, 173, 45, 2].map(Some)
+    );
+    assert_eq!(needs.map(|need| need.shows)[3..5], [Shows::Below, Shows::Above]);
+    let fixed = needs.map(|need| need.fixed.map(|fixed| (fixed.units, fixed.successes)));
+    assert_eq!(fixed[..4], [(29, 0), (46, 1), (61, 2), (179, 11)].map(Some));
+    assert_eq!(fixed[4..], [(270, 36), (78, 13), (25, 6), (2, 2)].map(Some));
+    // The units found are the first that are enough.
+    for need in needs {
+        let units = need.units.unwrap();
+        let mut reached = |units| {
+            let chance = gate.chance(need.rate, units).unwrap();
+            match need.shows {
+                Shows::Below => chance.below,
+                Shows::Above => chance.above,
+            }
+        };
+        assert!(
+            reached(units) >= 0.8 && (units == 1 || reached(units - 1) < 0.8),
+            "{need:?}"
+        );
+    }
+}
+
+/// The exact error of looking after every unit up to 400, at the threshold: 3.9 % and 2.3 %.
+#[test]
+fn at_the_threshold_errors_stay_within_alpha() {
+    let chance = gate(0.1).chance(0.1, 400).unwrap();
+    assert!(
+        (chance.below - 0.039).abs() < 1e-3 && (chance.above - 0.023).abs() < 1e-3,
+        "{chance:?}"
+    );
+    assert!((chance.below + chance.above + chance.inconclusive - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn impossible_gates_are_refused() {
+    let refused = |rate| gate(0.1).need(rate, level(0.8)).unwrap_err().to_string();
+    assert_eq!(
+        refused(0.1),
+        "the number of units for a gate is undefined: at the threshold itself nothing may be shown"
+    );
+    assert_eq!(refused(f64::NAN), "the true rate must lie from 0 to 1, found NaN");
+    assert!(gate(0.1).chance(0.0, 0).is_err());
+    assert!(gate(0.1).chance(0.0, MOST_GATE_UNITS + 1).is_err());
+    assert!(gate(0.1).chance(-1.0, 10).is_err());
 }

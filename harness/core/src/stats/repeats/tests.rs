@@ -162,7 +162,7 @@ fn means_over_tasks_need_tasks_that_differ() {
         mean_pass(&rates(&[0; 8]), Goal::AnyOf(2), Level::P95)
             .unwrap_err()
             .to_string(),
-        "an interval over tasks is undefined: every task has the same value, which says nothing about their spread"
+        "an interval from a standard error is undefined: all units have the same mean, so the data show no spread"
     );
     let found = mean_pass(&rates(&[0, 0, 0, 0, 1]), Goal::AnyOf(1), Level::P95).unwrap();
     assert_eq!(found.estimate.units, 5);
