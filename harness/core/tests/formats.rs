@@ -337,7 +337,7 @@ proptest! {
                 _ => bytes.truncate(at.max(1)),
             }
         }
-        let lines = bytes.split(|byte| *byte == b'\n').count();
+        let lines = bytes.split(|byte| *byte == b'\n').count() + 1;
         for outcome in [OutcomeColumn::Binarized, OutcomeColumn::Continuous] {
             let problems = match parse_runs("runs", &bytes, outcome) {
                 Ok(checked) => checked.warnings,

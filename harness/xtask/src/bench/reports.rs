@@ -57,10 +57,11 @@ fn check(output: &str) -> Result<()> {
     Ok(())
 }
 
-/// Measures some draws of the peer, whose time grows with their number: what loading takes is taken off, and the rest
-/// is multiplied.
+/// Measures some draws of the peer, whose time grows with their number: what it takes to load the file, to start the
+/// workers and to make the first draws is taken off, and the rest is multiplied.
 fn peer(bench: &Bench, path: &Path) -> Result<Option<(String, f64)>> {
-    let draws: u32 = if bench.quick { 20 } else { 100 };
+    const FIRST: u32 = 20;
+    let draws: u32 = if bench.quick { 40 } else { 100 };
     let requirement = format!("scikit-learn=={SCIKIT_LEARN}");
     let Some(python) = python_with("scikit-learn", SCIKIT_LEARN, &requirement)? else {
         return Ok(None);
@@ -73,9 +74,9 @@ fn peer(bench: &Bench, path: &Path) -> Result<Option<(String, f64)>> {
     };
     let several = |draws| (0..3).map(|_| wall(draws)).collect::<Result<Vec<f64>>>();
     // One that is not counted warms caches.
-    wall(0)?;
-    let (nothing, some) = (median(several(0)?), median(several(draws)?));
-    let whole = (some - nothing) * DRAWS as f64 / f64::from(draws);
+    wall(FIRST)?;
+    let (first, more) = (median(several(FIRST)?), median(several(FIRST + draws)?));
+    let whole = (more - first) * DRAWS as f64 / f64::from(draws);
     let name = format!("METR's method with scikit-learn {SCIKIT_LEARN}, from {draws} draws");
     Ok(Some((name, whole)))
 }
