@@ -9,6 +9,7 @@ use harness_core::stats::horizon::{
 };
 
 use harness_core::stats::Excluded;
+use harness_core::text::printable;
 
 use super::{HorizonReport, Treatment, TrendReport, percent};
 use crate::show;
@@ -52,7 +53,7 @@ fn head(report: &HorizonReport) -> String {
         .first()
         .map_or(0, |treatment| treatment.models.len());
     let runs = show::grouped(report.runs);
-    let source = show::cell(&report.source);
+    let source = printable(&report.source).replace('\n', "\\n");
     let (tasks, families, outcome) = (report.tasks, report.families, report.outcome);
     let mut out = format!(
         "{source}: {runs} runs; models: {models}, tasks: {tasks}, families: {families}; outcome: {outcome}\n"
@@ -131,7 +132,12 @@ fn names(rows: &[(&Treatment, &ModelEstimate)]) -> Vec<Column> {
 /// Returns `12/40; 30.1% [10.2%, 60.3%]`.
 fn rate(successes: f64, runs: u64, mean: &MeanEstimate) -> String {
     let successes = if successes.fract() == 0.0 {
-        format!("{successes:.0}")
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count of runs"
+        )]
+        show::grouped(successes as u64)
     } else {
         format!("{successes:.1}")
     };
@@ -142,6 +148,7 @@ fn rate(successes: f64, runs: u64, mean: &MeanEstimate) -> String {
             show::percent(interval.upper)
         )
     });
+    let runs = show::grouped(runs);
     format!("{successes}/{runs}; {}{interval}", show::percent(mean.value))
 }
 
@@ -255,7 +262,11 @@ fn notes(report: &HorizonReport, rows: &[(&Treatment, &ModelEstimate)]) -> Vec<S
             notes.extend(draw_note(model));
         }
     }
-    let fewest = rows.iter().map(|(_, model)| model.families).min().unwrap_or(0);
+    let drawn = rows.iter().filter(|(_, model)| model.curve.is_some());
+    let fewest = drawn
+        .map(|(_, model)| model.families)
+        .min()
+        .unwrap_or(FEW_FAMILIES);
     if report.draws > 0 && fewest < FEW_FAMILIES {
         notes.push(format!(
             "few families (down to {fewest}): intervals from draws are too narrow below about {FEW_FAMILIES}"
