@@ -40,7 +40,7 @@ mod solve;
 mod teardown;
 
 use facts::{FactBook, breach_in};
-pub(crate) use teardown::{release, remove};
+pub(crate) use teardown::{end_stopped, remove};
 
 /// How long the removal of a sandbox may take before it is left to the next sweep.
 pub(crate) const TEARDOWN: Duration = Duration::from_mins(1);

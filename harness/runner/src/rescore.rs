@@ -9,9 +9,7 @@ use harness_core::event::{AttemptEvent, CallThen, RunEvent};
 use harness_core::ids::{AttemptId, Digest};
 use harness_core::model::Transience;
 use harness_core::outcome::Stage;
-use harness_core::ports::{
-    AttemptLog, EventStore, KeepReason, Later, LogSeal, PutFile, SandboxError, StoreError,
-};
+use harness_core::ports::{AttemptLog, EventStore, Later, LogSeal, PutFile, SandboxError, StoreError};
 use harness_core::schedule::TrialIndex;
 use harness_core::score::{ScoreResult, Unscored};
 use harness_core::scoring::{Part, parts, unscored};
@@ -19,7 +17,7 @@ use harness_core::task::{FileData, ScorePlace};
 use harness_core::units::Moment;
 use tokio::sync::mpsc;
 
-use crate::attempt::{Attempt, Break, release};
+use crate::attempt::{Attempt, Break, end_stopped, remove};
 use crate::context::{KeepSandboxes, RunContext, RunInput};
 use crate::journal::Journal;
 use crate::link::{Cancel, Link, Told};
@@ -119,22 +117,13 @@ pub async fn rescore_attempt(
         scored = score_again(&mut attempt, left, place(ScorePlace::Same)) => scored,
         never = answer_calls(asked) => match never {},
     };
-    let breached = matches!(scored, Err(Break::Breached { .. }));
-    let released = release(&attempt.held, breached.then_some(KeepReason::Quarantine)).await;
-    scored.map_err(|stopped| match stopped {
-        Break::Void { evidence, .. } => evidence,
-        Break::Store(error) => error.to_string(),
-        Break::Cancelled(_) => "it was stopped".to_owned(),
-        Break::Breached { breach, evidence } => {
-            let kept = released
-                .kept
-                .map(|kept| format!("; the sandbox is kept as `{}`", kept.name));
-            format!(
-                "containment event `{breach}`: {evidence}{}",
-                kept.unwrap_or_default()
-            )
+    match scored {
+        Ok(scored) => {
+            remove(&attempt.held).await;
+            Ok(scored)
         }
-    })
+        Err(stopped) => Err(end_stopped(&attempt.held, stopped).await),
+    }
 }
 
 /// Answers failed calls of judges, since no scheduler runs here: a few tries with growing waits.

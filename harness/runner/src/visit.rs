@@ -8,7 +8,7 @@ use harness_core::ports::Sandbox;
 use harness_core::schedule::TrialIndex;
 use tokio::sync::mpsc;
 
-use crate::attempt::{Attempt, Break, remove};
+use crate::attempt::{Attempt, end_stopped};
 use crate::context::{KeepSandboxes, RunContext, RunInput};
 use crate::journal::Journal;
 use crate::link::{Cancel, Link};
@@ -18,7 +18,7 @@ use crate::rescore::Nowhere;
 /// agent works in it; the caller stops it.
 ///
 /// # Errors
-/// In words; nothing is left then.
+/// In words; nothing is left then but the sandbox of a containment event, which is kept.
 pub async fn open_fresh(
     input: &RunInput,
     trial: usize,
@@ -44,15 +44,8 @@ pub async fn open_fresh(
     };
     let journal = Journal::new(Box::new(Nowhere), Arc::new(Nowhere), Arc::clone(&input.clock));
     let mut attempt = Attempt::new(Arc::new(context), attempt, link, journal);
-    let set_up = attempt.set_up().await;
-    if let Err(stopped) = set_up {
-        remove(&attempt.held).await;
-        return Err(match stopped {
-            Break::Void { evidence, .. } => evidence,
-            Break::Store(error) => error.to_string(),
-            Break::Cancelled(_) => "it was stopped".to_owned(),
-            Break::Breached { breach, evidence } => format!("containment event `{breach}`: {evidence}"),
-        });
+    if let Err(stopped) = attempt.set_up().await {
+        return Err(end_stopped(&attempt.held, stopped).await);
     }
     let opened = attempt.held.lock().await.take();
     opened.ok_or_else(|| "the task has no sandbox".to_owned())

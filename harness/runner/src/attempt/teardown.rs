@@ -13,7 +13,7 @@ use harness_core::ports::{
 };
 
 use super::facts::facts_of;
-use super::{Attempt, Held, TEARDOWN};
+use super::{Attempt, Break, Held, TEARDOWN};
 use crate::context::KeepSandboxes;
 use crate::starting::came_up;
 
@@ -154,6 +154,24 @@ impl Released {
 /// Removes a sandbox of which nothing is logged; returns what is worth a note.
 pub(crate) async fn remove(held: &Held) -> Option<String> {
     release(held, None).await.notes.pop()
+}
+
+/// Ends the sandbox of an attempt of which nothing is logged and that was stopped; returns why, in words. A containment
+/// event's sandbox is kept.
+pub(crate) async fn end_stopped(held: &Held, stopped: Break) -> String {
+    let breached = matches!(stopped, Break::Breached { .. });
+    let released = release(held, breached.then_some(KeepReason::Quarantine)).await;
+    match stopped {
+        Break::Void { evidence, .. } => evidence,
+        Break::Store(error) => error.to_string(),
+        Break::Cancelled(_) => "it was stopped".to_owned(),
+        Break::Breached { breach, evidence } => {
+            let kept = released.kept;
+            let place = kept.map(|kept| format!("; the sandbox is kept as `{}`", kept.name));
+            let place = place.unwrap_or_default();
+            format!("containment event `{breach}`: {evidence}{place}")
+        }
+    }
 }
 
 /// Waits for an answer, but not for ever, and survives a bug of ours; an error is in words.
