@@ -65,14 +65,14 @@ async fn visit(args: &ShellArgs, stored: StoredRun) -> Result<Exit, Failure> {
         find_kept(&crate::images::connect().await?, &stored, &trial, number).await?
     };
     // Before anything is opened, so that no signal ends this process while something would have to be ended first.
-    let stopped = signals()?;
+    let mut stopped = std::pin::pin!(signals()?);
     let opened = match kept {
         Some(kept) => open_kept(args, &kept).await?,
-        None => open_new(args, &stored, &trial).await?,
+        None => open_new(args, &stored, &trial, stopped.as_mut()).await?,
     };
     let worked = tokio::select! {
         worked = work(args, opened.sandbox.as_ref()) => worked,
-        () = stopped, if args.command.is_some() => Ok(Exit::Interrupted),
+        () = stopped.as_mut(), if args.command.is_some() => Ok(Exit::Interrupted),
         // With a terminal in raw mode this is a key like others, and other signals end the terminal.
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     };
@@ -86,8 +86,8 @@ async fn visit(args: &ShellArgs, stored: StoredRun) -> Result<Exit, Failure> {
 
 /// Resolves when the system or a person wants the process to end.
 fn signals() -> Result<impl Future<Output = ()>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| Failure::ours("failed to listen for signals", error));
+    use crate::terminal::listen;
+    use tokio::signal::unix::SignalKind;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let (mut end, mut hang_up) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     Ok(async move {
@@ -186,7 +186,12 @@ async fn open_kept(args: &ShellArgs, kept: &KeptContainer) -> Result<Opened, Fai
     }
 }
 
-async fn open_new(args: &ShellArgs, stored: &StoredRun, trial: &TrialId) -> Result<Opened, Failure> {
+async fn open_new(
+    args: &ShellArgs,
+    stored: &StoredRun,
+    trial: &TrialId,
+    stopped: impl Future<Output = ()>,
+) -> Result<Opened, Failure> {
     let planned = rescore::plan_again(stored, open_network(args.allow_open_network))?;
     let Some(index) = planned.trials.iter().position(|planned| planned.id == *trial) else {
         let message = format!("the tasks as they are now have no trial {trial}");
@@ -212,7 +217,7 @@ async fn open_new(args: &ShellArgs, stored: &StoredRun, trial: &TrialId) -> Resu
     };
     let opened = tokio::select! {
         opened = open_fresh(&input, index, attempt) => opened,
-        _ = tokio::signal::ctrl_c() => Err("it was interrupted".to_owned()),
+        () = stopped => Err("it was interrupted".to_owned()),
     };
     let sandbox = match opened {
         Ok(sandbox) => sandbox,

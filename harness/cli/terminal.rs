@@ -79,7 +79,7 @@ pub(crate) async fn connect(terminal: &dyn Terminal) -> Result<Option<i32>, Fail
     ended.map_err(failed)
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+pub(crate) fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::ours("failed to listen for signals", error))
 }
 
