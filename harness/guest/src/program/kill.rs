@@ -122,11 +122,7 @@ impl Guest {
         let unreaped = command.exit.is_none() && !command.exit_said;
         let unclear = found.unclear || unreaped || !look.whole;
         let own = u32::from(unreaped && !found.victims.contains(&command.pid));
-        if sweep.orphans_ended(now, self.orphans_ended) && found.victims.is_empty() && !unclear {
-            sweep.look_again(now);
-            return;
-        }
-        let survivors = match sweep.round(now, &found.victims, unclear) {
+        let survivors = match sweep.round(now, &found.victims, unclear, self.orphans_ended) {
             Then::Again => return,
             Then::Everything => return self.signal_everything(),
             Then::Clean => 0,
@@ -233,12 +229,8 @@ impl Guest {
             return;
         };
         // The one signal leaves nothing that could fork on.
-        let stirs = self.pid != 1 && all.sweep.orphans_ended(now, self.orphans_ended);
-        if stirs && alive.is_empty() && whole && !unreaped {
-            all.sweep.look_again(now);
-            return;
-        }
-        let survivors = match all.sweep.round(now, &alive, unreaped || !whole) {
+        let orphans = if self.pid == 1 { 0 } else { self.orphans_ended };
+        let survivors = match all.sweep.round(now, &alive, unreaped || !whole, orphans) {
             Then::Again | Then::Everything => return,
             Then::Clean => 0,
             Then::GiveUp(survivors) => survivors,

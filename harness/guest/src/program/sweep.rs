@@ -73,19 +73,26 @@ impl Sweep {
 
     /// Takes how many orphans have ended in all. If that are more than at the last round, what has forked and ended while
     /// it was looked at may have escaped, again and again; a round that found nothing then does not count, for a while.
-    pub(crate) fn orphans_ended(&mut self, now: Instant, count: u64) -> bool {
+    fn orphans_ended(&mut self, now: Instant, count: u64) -> bool {
         let before = std::mem::replace(&mut self.orphans, count);
         count != before && now.saturating_duration_since(self.since) < PATIENCE
     }
 
-    /// Takes a round after which more orphans had ended, and which found nothing.
-    pub(crate) fn look_again(&mut self, now: Instant) {
-        self.clean = 0;
-        self.next = now;
-    }
-
-    /// Takes what a round has found. Two rounds in a row must find nothing, since a process may escape one by a fork.
-    pub(crate) fn round(&mut self, now: Instant, victims: &BTreeSet<u32>, unclear: bool) -> Then {
+    /// Takes what a round has found, and how many orphans have ended in all. Two rounds in a row must find nothing, since a
+    /// process may escape one by a fork.
+    pub(crate) fn round(
+        &mut self,
+        now: Instant,
+        victims: &BTreeSet<u32>,
+        unclear: bool,
+        orphans: u64,
+    ) -> Then {
+        let stirs = self.orphans_ended(now, orphans);
+        if stirs && victims.is_empty() && !unclear {
+            self.clean = 0;
+            self.next = now;
+            return Then::Again;
+        }
         self.rounds = self.rounds.saturating_add(1);
         if victims.is_empty() && !unclear {
             self.clean += 1;
@@ -126,11 +133,11 @@ mod tests {
         let mut sweep = Sweep::start(now);
         let nobody = BTreeSet::new();
         let rounds = [
-            sweep.round(now, &[5].into(), false),
-            sweep.round(now, &nobody, false),
-            sweep.round(now, &nobody, true),
-            sweep.round(now, &nobody, false),
-            sweep.round(now, &nobody, false),
+            sweep.round(now, &[5].into(), false, 0),
+            sweep.round(now, &nobody, false, 0),
+            sweep.round(now, &nobody, true, 0),
+            sweep.round(now, &nobody, false, 0),
+            sweep.round(now, &nobody, false, 0),
         ];
         assert_eq!(
             rounds,
@@ -144,23 +151,23 @@ mod tests {
         let now = Instant::now();
         let mut sweep = Sweep::start(now);
         let nobody = BTreeSet::new();
-        assert!(sweep.orphans_ended(now, 1));
-        assert!(!sweep.orphans_ended(now, 1));
-        assert_eq!(sweep.round(now, &nobody, false), Then::Again);
-        assert!(sweep.orphans_ended(now, 2));
-        sweep.look_again(now);
-        assert_eq!(sweep.round(now, &nobody, false), Then::Again);
-        assert_eq!(sweep.round(now, &nobody, false), Then::Clean);
-        assert!(!sweep.orphans_ended(now + PATIENCE, 3), "not for ever");
+        let rounds = [1, 1, 2, 2, 2].map(|ended| sweep.round(now, &nobody, false, ended));
+        assert_eq!(
+            rounds,
+            [Then::Again, Then::Again, Then::Again, Then::Again, Then::Clean]
+        );
+        let mut late = Sweep::start(now);
+        let rounds = [1, 2].map(|ended| late.round(now + PATIENCE, &nobody, false, ended));
+        assert_eq!(rounds, [Then::Again, Then::Clean], "not for ever");
     }
 
     #[test]
     fn what_does_not_die_is_counted_in_the_end() {
         let now = Instant::now();
         let mut sweep = Sweep::start(now);
-        assert_eq!(sweep.round(now, &[5, 6].into(), false), Then::Again);
+        assert_eq!(sweep.round(now, &[5, 6].into(), false, 0), Then::Again);
         assert_eq!(
-            sweep.round(now + PATIENCE, &[5, 6].into(), false),
+            sweep.round(now + PATIENCE, &[5, 6].into(), false, 0),
             Then::GiveUp(2)
         );
     }
@@ -171,8 +178,8 @@ mod tests {
         let now = Instant::now();
         let mut sweep = Sweep::start(now);
         let nobody = BTreeSet::new();
-        assert_eq!(sweep.round(now, &nobody, true), Then::Again);
-        assert_eq!(sweep.round(now + PATIENCE, &nobody, true), Then::GiveUp(1));
+        assert_eq!(sweep.round(now, &nobody, true, 0), Then::Again);
+        assert_eq!(sweep.round(now + PATIENCE, &nobody, true, 0), Then::GiveUp(1));
         assert!(sweep.waits_for_starts(now) && !sweep.waits_for_starts(now + STARTING));
     }
 
@@ -181,15 +188,18 @@ mod tests {
         let now = Instant::now();
         let mut sweep = Sweep::start(now);
         let rounds: Vec<Then> = (0..=FRESH_ROUNDS)
-            .map(|pid| sweep.round(now, &[pid].into(), false))
+            .map(|pid| sweep.round(now, &[pid].into(), false, 0))
             .collect();
         assert_eq!(rounds.last(), Some(&Then::Everything));
         assert_eq!(rounds.iter().filter(|then| **then == Then::Again).count(), 40);
         let mut slow = Sweep::start(now);
-        assert_eq!(slow.round(now, &[5].into(), false), Then::Again);
-        assert_eq!(slow.round(now + PATIENCE, &[6].into(), false), Then::Everything);
+        assert_eq!(slow.round(now, &[5].into(), false, 0), Then::Again);
         assert_eq!(
-            slow.round(now + PATIENCE * 2, &[7].into(), false),
+            slow.round(now + PATIENCE, &[6].into(), false, 0),
+            Then::Everything
+        );
+        assert_eq!(
+            slow.round(now + PATIENCE * 2, &[7].into(), false, 0),
             Then::GiveUp(1)
         );
     }
