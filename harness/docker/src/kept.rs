@@ -73,13 +73,6 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(2);
 const ASKED_BEFORE: Duration = Duration::from_millis(300);
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// What became of a container that was to be kept.
-#[derive(Debug)]
-struct Kept {
-    name: String,
-    paused: bool,
-}
-
 impl DockerSandbox {
     /// Keeps the container and its services. All are marked before any is stopped, and one that can't be kept costs the
     /// others nothing: what is in quarantine is evidence, so nothing here removes it.
@@ -111,12 +104,7 @@ impl DockerSandbox {
         let gone = || Broken::Ended("it has no container".to_owned()).into();
         let kept = own.unwrap_or_else(|| Err(gone()))?;
         self.stopped.store(true, Ordering::Release);
-        Ok(KeptSandbox {
-            id: self.id.clone(),
-            name: kept.name,
-            reason,
-            paused: kept.paused,
-        })
+        Ok(kept)
     }
 
     /// Ends a sandbox that failed before anybody had it: it is removed, or kept if it tried to get at the host.
@@ -124,10 +112,8 @@ impl DockerSandbox {
         if error.is_breach() {
             return told(error, self.keep_container(KeepReason::Quarantine).await);
         }
-        match self.remove().await {
-            Ok(()) => error,
-            Err(worse) => worse,
-        }
+        self.remove().await;
+        error
     }
 }
 
@@ -156,22 +142,20 @@ fn name_for(id: &str, reason: KeepReason) -> String {
 }
 
 impl Shared {
-    /// Ends a container that failed before it became a sandbox, as [`DockerSandbox::end_after`].
-    pub(crate) async fn end_container_after(&self, id: &str, error: SandboxError) -> SandboxError {
-        if !error.is_breach() {
-            return self.remove_container(id).await.err().unwrap_or(error);
-        }
+    /// Puts a container that deceived before it became a sandbox into quarantine.
+    pub(crate) async fn keep_after(&self, id: &str, breach: SandboxError) -> SandboxError {
+        told(breach, self.quarantine_one(id).await)
+    }
+
+    async fn quarantine_one(&self, id: &str) -> Result<KeptSandbox, SandboxError> {
         self.spare(&[id.to_owned()]);
         let reason = KeepReason::Quarantine;
         let named = self.mark(id, reason).await;
-        let kept = self.end_keeping(id, named, reason).await;
-        let kept = kept.map(|(kept, _)| KeptSandbox {
-            id: id.to_owned(),
-            name: kept.name,
-            reason,
-            paused: kept.paused,
-        });
-        told(error, kept)
+        let (kept, trouble) = self.end_keeping(id, named, reason).await?;
+        if let Some(trouble) = trouble {
+            tracing::warn!("{trouble}");
+        }
+        Ok(kept)
     }
 
     /// Gives a container the name that says why it is kept. A quarantine is worth waiting for a daemon.
@@ -214,19 +198,27 @@ impl Shared {
         id: &str,
         named: Result<String, SandboxError>,
         reason: KeepReason,
-    ) -> Result<(Kept, Option<String>), SandboxError> {
+    ) -> Result<(KeptSandbox, Option<String>), SandboxError> {
         let paused = match reason {
             KeepReason::Quarantine => self.pause(id).await,
             KeepReason::Asked => Ok(false),
         };
         let name = named?;
-        Ok(match paused {
-            Ok(paused) => (Kept { name, paused }, None),
+        let (paused, trouble) = match paused {
+            Ok(paused) => (paused, None),
             Err(error) => {
                 let trouble = format!("the processes of {name} could not be stopped: {error}");
-                (Kept { name, paused: false }, Some(trouble))
+                (false, Some(trouble))
             }
-        })
+        };
+        let id = id.to_owned();
+        let kept = KeptSandbox {
+            id,
+            name,
+            reason,
+            paused,
+        };
+        Ok((kept, trouble))
     }
 
     /// Stops the processes of a container; false if it has none.
@@ -315,10 +307,7 @@ impl DockerProvider {
         let attempts: BTreeSet<String> = attempts.iter().map(ToString::to_string).collect();
         for left in self.leftovers(&SweepScope::Run(run.clone())).await? {
             if left.kind == LeftoverKind::Container && attempts.contains(&left.attempt) {
-                let reason = KeepReason::Quarantine;
-                self.shared.spare(std::slice::from_ref(&left.id));
-                let named = self.shared.mark(&left.id, reason).await;
-                self.shared.end_keeping(&left.id, named, reason).await?;
+                self.shared.quarantine_one(&left.id).await?;
             }
         }
         Ok(())

@@ -51,9 +51,13 @@ impl Shared {
         Ok(oldest)
     }
 
-    /// Returns whether a network of ours is known to be there no more, or not to be the only one: older daemons start no
-    /// container on a network whose name another one has too, even if it is given by its id.
-    pub(crate) async fn is_unfit(&self, network: &String) -> bool {
+    /// Returns whether a sandbox did not start since a network of ours is there no more, or is not the only one of its
+    /// name: older daemons start no container then, even if the network is given by its id. The other one may be gone
+    /// again by now.
+    pub(crate) async fn is_unfit(&self, network: &String, error: &SandboxError) -> bool {
+        if error.to_string().contains("is ambiguous") {
+            return true;
+        }
         let found = self.open_networks().await;
         found.is_ok_and(|found| found.len() > 1 || !found.contains(network))
     }

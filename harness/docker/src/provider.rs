@@ -73,7 +73,7 @@ pub(crate) struct Shared {
 }
 
 /// How long processes that made a network at the same time get to take all but one away.
-const NETWORK_SETTLES: std::time::Duration = std::time::Duration::from_millis(500);
+const NETWORK_SETTLES: Duration = Duration::from_millis(500);
 
 impl DockerProvider {
     /// Connects to the daemon and agrees on a version of its interface.
@@ -129,14 +129,10 @@ impl DockerProvider {
             tries -= 1;
             let network = self.shared.provide_open_network().await?;
             let started = self.start_whole(request, Some(&network)).await;
-            // Another process may have taken an unused network away before the sandbox was on it, or made a second one
-            // at the same time, of which one goes again.
-            let ambiguous = |error: &SandboxError| error.to_string().contains("is ambiguous");
-            let again = match &started {
-                Ok(_) => false,
-                Err(error) => ambiguous(error) || self.shared.is_unfit(&network).await,
+            let Err(error) = &started else {
+                return started;
             };
-            if tries == 0 || !again {
+            if tries == 0 || error.is_breach() || !self.shared.is_unfit(&network, error).await {
                 return started;
             }
             tokio::time::sleep(NETWORK_SETTLES).await;
@@ -225,7 +221,7 @@ impl DockerProvider {
             Err(Refused::Sandbox(error)) if error.is_breach() => {
                 // What is evidence is not to be removed, whatever becomes of this start.
                 let id = made.claim();
-                Err(shared.end_container_after(&id, error).await.into())
+                Err(shared.keep_after(&id, error).await.into())
             }
             Err(refused) => {
                 made.remove().await?;

@@ -223,14 +223,14 @@ impl DockerSandbox {
     }
 
     /// Begins to remove the containers, unless they are kept.
-    pub(crate) async fn remove(&self) -> Result<(), SandboxError> {
-        if !self.stopped.swap(true, Ordering::AcqRel) {
-            self.removed.store(true, Ordering::Release);
+    pub(crate) async fn remove(&self) {
+        if !self.stopped.load(Ordering::Acquire) && !self.removed.swap(true, Ordering::AcqRel) {
             self.log.end_of_services();
             self.end_connections().await;
             self.shared.remove_later(self.containers()).await;
+            // Only now: if this is cut off before, they go when the sandbox is dropped.
+            self.stopped.store(true, Ordering::Release);
         }
-        Ok(())
     }
 }
 
@@ -362,7 +362,10 @@ impl Sandbox for DockerSandbox {
     }
 
     fn stop(&self) -> Later<'_, Result<(), SandboxError>> {
-        Box::pin(self.remove())
+        Box::pin(async {
+            self.remove().await;
+            Ok(())
+        })
     }
 }
 

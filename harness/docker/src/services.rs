@@ -136,7 +136,7 @@ impl DockerProvider {
         };
         let sandbox = self.start_one(wanted).await?;
         let Some(link) = sandbox.link.clone() else {
-            sandbox.remove().await?;
+            sandbox.remove().await;
             return Err(SandboxError::Service {
                 service: name.to_owned(),
                 detail: format!("needs the helper: {}", sandbox.info().notes.join("; ")),
@@ -156,10 +156,14 @@ impl DockerProvider {
             keep: KEPT_OUTPUT,
         };
         let (service, log) = (name.to_owned(), Arc::clone(log));
+        // What outgrows its disk is killed, and the service has ended then.
+        let disk = sandbox.watch_disk();
         // From the beginning, so that they are known when it is ready.
         let _ = link.net().ports();
         let watch = tokio::spawn(async move {
-            match link.run(asked, std::future::pending()).await {
+            let ran = link.run(asked, std::future::pending()).await;
+            drop(disk);
+            match ran {
                 Ok(ran) => log.push(service_ended(&service, &ran)),
                 Err(broken) => return log.push(service_broken(service, broken)),
             }
