@@ -426,3 +426,31 @@ fn plans_that_can_not_be_made_say_why() {
     error: 2 problems in the input; nothing was run
     ");
 }
+
+/// The rates stand above the chances even if the first row has none.
+#[test]
+fn chances_have_their_rates_above_them() {
+    let text = Context::new()
+        .run("power --tasks 3000 --epochs 2 --gate 0.1 --rates 0,0.2")
+        .text;
+    let from = text.find("how likely the gate").unwrap();
+    let table: Vec<&str> = text[from..].lines().skip(1).take(3).collect();
+    insta::assert_snapshot!(table.join("\n"), @r"
+    as written  about             0 below                                 0.2 above
+    by hand     these tasks       more than 5000 trials are not followed
+    by hand     tasks like these  >99%                                    >99%
+    ");
+}
+
+/// What one look at the end would take is said as it is known: by the successes that it would allow.
+#[test]
+fn designs_that_are_too_large_say_what_is_too_large() {
+    let text = Context::new()
+        .run("power --tasks 10 --gate 0.001 --rates 0.0015")
+        .text;
+    let row = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("0.0015"))
+        .unwrap();
+    insta::assert_snapshot!(row.trim(), @"0.0015     above        above 5000         above 10000");
+}

@@ -6,6 +6,7 @@ use harness_core::stats::power::{
     Answer, Bounds, Chances, FixedNeed, GateChance, GateNeed, MOST_GATE_UNITS, Question, Reach, RuleOutNeed,
     Shows, TasksNeeded, Written,
 };
+use harness_core::stats::sequential::MOST_FIXED_SUCCESSES;
 
 use crate::plan_view::aligned;
 
@@ -115,8 +116,10 @@ fn gate(needed: &[GateNeed], threshold: f64, question: &Question) -> String {
             shows(need.shows).to_owned(),
             need.units
                 .map_or_else(|| format!("above {MOST_GATE_UNITS}"), |units| units.to_string()),
-            need.fixed
-                .map_or_else(|| "above a million".to_owned(), |fixed| at_end(fixed, need.shows)),
+            need.fixed.map_or_else(
+                || format!("above {MOST_FIXED_SUCCESSES}"),
+                |fixed| at_end(fixed, need.shows),
+            ),
         ]
     }));
     text.push_str(&aligned(&rows));
@@ -245,7 +248,12 @@ const THESE: &str = "these tasks";
 const LIKE: &str = "tasks like these";
 
 fn chances_table(chances: &[(&Written, &Chances)], threshold: f64) -> String {
-    let mut rows: Vec<Vec<String>> = Vec::new();
+    let followed = chances.iter().flat_map(|(_, of)| [&of.these, &of.like]);
+    let header = followed
+        .flatten()
+        .next()
+        .map(|chances| chances_header(chances, threshold));
+    let mut rows: Vec<Vec<String>> = header.into_iter().collect();
     for (written, chances) in chances {
         for (about, chances) in [(THESE, &chances.these), (LIKE, &chances.like)] {
             let name = written.planned.name.clone();
@@ -253,9 +261,6 @@ fn chances_table(chances: &[(&Written, &Chances)], threshold: f64) -> String {
             match chances {
                 None => row.push(format!("more than {MOST_GATE_UNITS} trials are not followed")),
                 Some(chances) => {
-                    if rows.is_empty() {
-                        rows.push(chances_header(chances, threshold));
-                    }
                     row.extend(chances.iter().map(|chance| {
                         let right = if chance.rate < threshold {
                             chance.below

@@ -12,8 +12,7 @@ use serde::Serialize;
 
 pub use several::{Ratings, fleiss_kappa, krippendorff_alpha};
 
-use super::interval::{clopper_pearson, wilson};
-use super::special::normal_quantile;
+use super::interval::{clopper_pearson, two_sided, wilson};
 use super::{Estimate, Interval, Level, Method, Rate, Side, StatsError};
 
 #[cfg(test)]
@@ -55,14 +54,7 @@ impl Confusion {
                 why: "there are more units than can be counted exactly",
             });
         };
-        if units == 0 {
-            return Err(StatsError::TooFew {
-                what: "agreement",
-                unit: "units with two labels",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("agreement", "units with two labels", 1, units)?;
         Ok(Self { counts, units })
     }
 
@@ -333,7 +325,7 @@ impl Coefficient {
         let interval = if agreement.failures() == 0 {
             perfect(&agreement, self.chance, confidence)?
         } else {
-            let z = normal_quantile(f64::midpoint(1.0, confidence.get()))?;
+            let z = two_sided(confidence)?;
             let half = z * self.variance.sqrt();
             Interval {
                 lower: (self.value - half).max(-1.0),

@@ -37,14 +37,7 @@ impl Draws {
 
     /// Checks that there are some, and not more than memory holds.
     pub(super) fn check(self) -> Result<(), StatsError> {
-        if self.count == 0 {
-            return Err(StatsError::TooFew {
-                what: "a result from random draws",
-                unit: "draws",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("a result from random draws", "draws", 1, u64::from(self.count))?;
         if self.count > MOST_DRAWS {
             return Err(StatsError::OutOfRange {
                 what: "the number of draws",
@@ -145,8 +138,11 @@ impl Resamples {
 
     /// Returns the share of resamples below a value, those equal to it by half.
     fn share_below(&self, value: f64, ties: Ties) -> f64 {
+        // Sums that cancel are as exact as the largest that they are made of, and the values are sorted.
+        let ends = [self.values.first(), self.values.last()].into_iter().flatten();
+        let largest = ends.map(|(end, _)| end.abs()).fold(value.abs(), f64::max);
         let slack = match ties {
-            Ties::Exact => 1e-12 * value.abs(),
+            Ties::Exact => 1e-12 * largest,
             Ties::AsComputed => 0.0,
         };
         let weight = |(found, times): &(f64, u64)| {

@@ -159,7 +159,8 @@ pub fn beta_binomial(rate: &Rate, alpha: Level, prior: MixturePrior) -> Result<A
         0.0
     };
     // Without a failure no rate up to 1 is left out, without a success none down to 0. Rounding goes outward.
-    let upper = crossing(&Search::logit(middle), excess)?.map_or(1.0, |logit| logistic(logit).next_up());
+    let upper =
+        crossing(&Search::logit(middle), excess)?.map_or(1.0, |logit| logistic(logit).next_up().min(1.0));
     let lower = crossing(&Search::logit(-middle), |mirrored| excess(-mirrored))?
         .map_or(0.0, |mirrored| logistic(-mirrored).next_down());
     let method = Method::BetaBinomialMixture;
@@ -204,14 +205,7 @@ impl BoundedSum {
     /// # Errors
     /// There is no unit, there are more than 10¹², or the sum does not lie between 0 and their number.
     pub fn new(sum: f64, units: u64) -> Result<Self, StatsError> {
-        if units == 0 {
-            return Err(StatsError::TooFew {
-                what: "a confidence sequence for scores",
-                unit: "scores",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("a confidence sequence for scores", "scores", 1, units)?;
         bounded_units(units)?;
         if !(0.0..=units as f64).contains(&sum) {
             return Err(StatsError::OutOfRange {

@@ -18,9 +18,6 @@ use super::{Level, PValue, StatsError};
 pub struct LogE(f64);
 
 impl LogE {
-    /// No evidence either way: an e-value of 1.
-    pub const NONE: Self = Self(0.0);
-
     /// Makes it from the logarithm; negative infinity is an e-value of 0.
     ///
     /// # Errors
@@ -160,14 +157,7 @@ pub(super) fn ln_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 fn at_least_one(what: &'static str, values: &[LogE]) -> Result<(), StatsError> {
-    if values.is_empty() {
-        return Err(StatsError::TooFew {
-            what,
-            unit: "e-values",
-            needed: 1,
-            found: 0,
-        });
-    }
+    StatsError::check_enough(what, "e-values", 1, values.len() as u64)?;
     Ok(())
 }
 

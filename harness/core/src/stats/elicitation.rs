@@ -6,9 +6,8 @@
 use serde::Serialize;
 
 use super::independent::newcombe;
-use super::interval::wilson;
+use super::interval::{two_sided, wilson};
 use super::paired::PairedCounts;
-use super::special::normal_quantile;
 use super::{Estimate, Interval, Level, Method, Rate, Side, StatsError};
 
 #[cfg(test)]
@@ -67,7 +66,7 @@ pub fn recovered_fraction(samples: Elicitation<'_>, confidence: Level) -> Result
         });
     }
     let standard_error = variance.sqrt() / gap;
-    let half = normal_quantile(f64::midpoint(1.0, confidence.get()))? * standard_error;
+    let half = two_sided(confidence)? * standard_error;
     Ok(Recovered {
         estimate: Estimate {
             value,
@@ -86,14 +85,12 @@ pub fn recovered_fraction(samples: Elicitation<'_>, confidence: Level) -> Result
 
 /// Returns a rate and its variance.
 fn share(rate: &Rate) -> Result<(f64, f64), StatsError> {
-    if rate.units() == 0 {
-        return Err(StatsError::TooFew {
-            what: "an effect of elicitation",
-            unit: "trials in each sample",
-            needed: 1,
-            found: 0,
-        });
-    }
+    StatsError::check_enough(
+        "an effect of elicitation",
+        "trials in each sample",
+        1,
+        rate.units(),
+    )?;
     let n = rate.units() as f64;
     let p = rate.successes() as f64 / n;
     Ok((p, p * (1.0 - p) / n))
@@ -250,22 +247,13 @@ impl NoiseSweep {
                 });
             }
         }
-        if self.items == 0 {
-            return Err(StatsError::TooFew {
-                what: "an improvement ratio",
-                unit: "items",
-                needed: 1,
-                found: 0,
-            });
-        }
-        if self.with_noise.is_empty() {
-            return Err(StatsError::TooFew {
-                what: "an improvement ratio",
-                unit: "draws of noise",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("an improvement ratio", "items", 1, self.items)?;
+        StatsError::check_enough(
+            "an improvement ratio",
+            "draws of noise",
+            1,
+            self.with_noise.len() as u64,
+        )?;
         if self.baseline == 0.0 {
             return Err(StatsError::Undefined {
                 what: "an improvement ratio",

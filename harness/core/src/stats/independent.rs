@@ -6,10 +6,10 @@
 
 use serde::Serialize;
 
-use super::interval::wilson;
+use super::interval::{two_sided, wilson};
 use super::special::{
-    beta_sf, hypergeometric_cdf, hypergeometric_pmf, hypergeometric_sf, ln_beta_kernel, normal_quantile,
-    student_t_quantile, student_t_sf,
+    beta_sf, hypergeometric_cdf, hypergeometric_pmf, hypergeometric_sf, ln_beta_kernel, student_t_quantile,
+    student_t_sf,
 };
 use super::{Credence, Estimate, Interval, Level, Method, PValue, Rate, Side, StatsError};
 
@@ -71,21 +71,7 @@ pub fn miettinen_nurminen(first: &Rate, second: &Rate, confidence: Level) -> Res
     let groups = Groups::of(first, second)?;
     let z = two_sided(confidence)?;
     let outside = |shift: f64| (groups.difference() - shift).abs() > z * groups.score_error(shift);
-    let end = |edge: f64| {
-        if !outside(edge) {
-            return edge;
-        }
-        let (mut inside, mut beyond) = (groups.difference(), edge);
-        for _ in 0..60 {
-            let middle = f64::midpoint(inside, beyond);
-            if outside(middle) {
-                beyond = middle;
-            } else {
-                inside = middle;
-            }
-        }
-        f64::midpoint(inside, beyond)
-    };
+    let end = |edge| score_end(groups.difference(), edge, outside);
     Ok(groups.estimate((end(-1.0), end(1.0)), confidence, Method::MiettinenNurminen))
 }
 
@@ -210,14 +196,7 @@ pub fn welch(first: &[f64], second: &[f64], confidence: Level) -> Result<Welch, 
 /// Returns mean, squared standard error and degrees of freedom.
 fn moments(what: &'static str, values: &[f64]) -> Result<(f64, f64, f64), StatsError> {
     StatsError::check_finite(what, values)?;
-    if values.len() < 2 {
-        return Err(StatsError::TooFew {
-            what: "Welch's test",
-            unit: "values in each group",
-            needed: 2,
-            found: values.len() as u64,
-        });
-    }
+    StatsError::check_enough("Welch's test", "values in each group", 2, values.len() as u64)?;
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -271,8 +250,21 @@ fn mean_of_upper_tail((a, b): (f64, f64), other: (f64, f64)) -> Result<f64, Stat
     Ok(sum / weights)
 }
 
-fn two_sided(confidence: Level) -> Result<f64, StatsError> {
-    normal_quantile(f64::midpoint(1.0, confidence.get()))
+/// Returns the end of a score interval towards `edge`: the last value from `inside` on that is not outside.
+pub(super) fn score_end(inside: f64, edge: f64, outside: impl Fn(f64) -> bool) -> f64 {
+    if !outside(edge) {
+        return edge;
+    }
+    let (mut inside, mut beyond) = (inside, edge);
+    for _ in 0..60 {
+        let middle = f64::midpoint(inside, beyond);
+        if outside(middle) {
+            beyond = middle;
+        } else {
+            inside = middle;
+        }
+    }
+    f64::midpoint(inside, beyond)
 }
 
 /// Two rates whose denominators are not 0.

@@ -284,14 +284,7 @@ struct Counted {
 
 impl Counted {
     fn of(rate: &Rate) -> Result<Self, StatsError> {
-        if rate.units() == 0 {
-            return Err(StatsError::TooFew {
-                what: "an interval for a rate",
-                unit: "units",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("an interval for a rate", "units", 1, rate.units())?;
         Ok(Self {
             successes: rate.successes() as f64,
             units: rate.units() as f64,
@@ -344,10 +337,15 @@ fn tail(confidence: Level, side: Side) -> f64 {
 
 /// Returns the normal quantile that leaves the error on one side.
 fn z(confidence: Level, side: Side) -> Result<f64, StatsError> {
-    normal_quantile(match side {
-        Side::Two => f64::midpoint(1.0, confidence.get()),
-        Side::Lower | Side::Upper => confidence.get(),
-    })
+    match side {
+        Side::Two => two_sided(confidence),
+        Side::Lower | Side::Upper => normal_quantile(confidence.get()),
+    }
+}
+
+/// Returns the normal quantile that leaves half of the error on each side.
+pub(super) fn two_sided(confidence: Level) -> Result<f64, StatsError> {
+    normal_quantile(f64::midpoint(1.0, confidence.get()))
 }
 
 fn equal_tails(

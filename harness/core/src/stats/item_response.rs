@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use super::special::normal_quantile;
 use super::{Estimate, Interval, Level, Method, Side, StatsError};
+use crate::stats::interval::two_sided;
 
 #[cfg(test)]
 mod tests;
@@ -157,7 +157,7 @@ fn ability(answers: &[Answer], precision: f64, confidence: Level) -> Result<Esti
             });
         }
     }
-    let half = normal_quantile(f64::midpoint(1.0, confidence.get()))? / information(theta).sqrt();
+    let half = two_sided(confidence)? / information(theta).sqrt();
     if !half.is_finite() {
         return Err(StatsError::Undefined {
             what: "the ability",
@@ -178,14 +178,7 @@ fn ability(answers: &[Answer], precision: f64, confidence: Level) -> Result<Esti
 }
 
 fn check(answers: &[Answer], precision: f64) -> Result<(), StatsError> {
-    if answers.is_empty() {
-        return Err(StatsError::TooFew {
-            what: "an ability",
-            unit: "items",
-            needed: 1,
-            found: 0,
-        });
-    }
+    StatsError::check_enough("an ability", "items", 1, answers.len() as u64)?;
     if let Some(at) = answers.iter().position(|answer| !answer.difficulty.is_finite()) {
         return Err(StatsError::NotFinite {
             what: "the difficulty",

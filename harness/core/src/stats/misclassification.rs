@@ -12,8 +12,8 @@ use serde::Serialize;
 pub use prediction_powered::{Judged, PredictionPowered, Reliance, ppi_mean};
 
 use super::quadrature::{BetaTable, beta_nodes, quantile};
-use super::special::normal_quantile;
 use super::{Estimate, Interval, Level, Method, Posterior, Rate, Side, StatsError};
+use crate::stats::interval::two_sided;
 
 #[cfg(test)]
 mod tests;
@@ -62,14 +62,7 @@ impl Share {
                 most: 1.0,
             });
         }
-        if units == 0 {
-            return Err(StatsError::TooFew {
-                what,
-                unit: "units",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough(what, "units", 1, units)?;
         Ok(Self { value, units })
     }
 
@@ -159,7 +152,7 @@ impl Calibration {
     /// # Errors
     /// It is not; the message has `J` and its lower end.
     pub fn accept(self, confidence: Level) -> Result<Labeller, StatsError> {
-        let z = normal_quantile(f64::midpoint(1.0, confidence.get()))?;
+        let z = two_sided(confidence)?;
         let (se, sp) = (self.sensitivity.value, self.specificity.value);
         let ((se_low, se_high), (sp_low, sp_high)) = (self.sensitivity.wilson(z), self.specificity.wilson(z));
         let informedness = se + sp - 1.0;
@@ -175,7 +168,7 @@ impl Calibration {
                 upper: upper.min(1.0),
                 confidence,
                 side: Side::Two,
-                method: Method::Wilson,
+                method: Method::Newcombe,
             },
             units: self.sensitivity.units.saturating_add(self.specificity.units),
         };
@@ -258,7 +251,7 @@ pub fn rogan_gladen(
     confidence: Level,
 ) -> Result<Corrected, StatsError> {
     labeller.check(labelled)?;
-    let z = normal_quantile(f64::midpoint(1.0, confidence.get()))?;
+    let z = two_sided(confidence)?;
     let (p, se, sp) = (
         labelled.positive,
         labeller.calibration.sensitivity,

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 pub use sign_flip::{Alternative, Flips, SignFlip, SignFlips, Wilcoxon, sign_flip, wilcoxon};
 
-use super::interval::wilson;
-use super::special::{beta_sf, binomial_cdf, binomial_pmf, chi_squared_sf, normal_quantile};
+use super::independent::score_end;
+use super::interval::{two_sided, wilson};
+use super::special::{beta_sf, binomial_cdf, binomial_pmf, chi_squared_sf};
 use super::standard_error::{Mean, plain};
 use super::{Credence, Estimate, Interval, Level, Method, PValue, Rate, Side, StatsError};
 
@@ -39,14 +40,7 @@ impl PairedCounts {
     }
 
     fn table(&self) -> Result<Table, StatsError> {
-        if self.pairs() == 0 {
-            return Err(StatsError::TooFew {
-                what: "a difference of paired rates",
-                unit: "pairs",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("a difference of paired rates", "pairs", 1, self.pairs())?;
         Ok(Table {
             a: self.both as f64,
             b: self.only_a as f64,
@@ -233,21 +227,7 @@ pub fn tango(counts: &PairedCounts, confidence: Level) -> Result<Estimate, Stats
         let variance = (n * (2.0 * q + shift * (1.0 - shift))).max(0.0);
         (b - c - n * shift).abs() > z * variance.sqrt()
     };
-    let end = |edge: f64| {
-        if !outside(edge) {
-            return edge;
-        }
-        let (mut inside, mut beyond) = (table.difference(), edge);
-        for _ in 0..60 {
-            let middle = f64::midpoint(inside, beyond);
-            if outside(middle) {
-                beyond = middle;
-            } else {
-                inside = middle;
-            }
-        }
-        f64::midpoint(inside, beyond)
-    };
+    let end = |edge| score_end(table.difference(), edge, outside);
     Ok(table.estimate((end(-1.0), end(1.0)), confidence, Method::Tango))
 }
 
@@ -285,10 +265,6 @@ fn wald_ends(table: &Table, confidence: Level) -> Result<(f64, f64), StatsError>
     let Table { b, c, n, .. } = *table;
     let half = two_sided(confidence)? * (b + c - (b - c) * (b - c) / n).max(0.0).sqrt() / n;
     Ok((table.difference() - half, table.difference() + half))
-}
-
-fn two_sided(confidence: Level) -> Result<f64, StatsError> {
-    normal_quantile(f64::midpoint(1.0, confidence.get()))
 }
 
 /// Returns the probability that A's rate is the higher one, with a uniform prior on the four kinds of pairs.

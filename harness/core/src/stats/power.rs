@@ -10,6 +10,7 @@ mod plan;
 use serde::Serialize;
 
 use super::headline::TASKS_TO_POOL;
+use super::interval::units_to_rule_out;
 use super::special::{binomial_cdf, normal_quantile, student_t_quantile};
 use super::{Level, StatsError};
 
@@ -72,7 +73,7 @@ impl PairedVariance {
     /// # Errors
     /// A variance is negative or no number, all are 0, or the correlation does not lie from -1 to 1.
     pub fn of_scores(scores: f64, correlation: f64, within: f64) -> Result<Self, StatsError> {
-        in_range("the correlation", correlation, -1.0, 1.0)?;
+        StatsError::check_range("the correlation", correlation, [-1.0, 1.0])?;
         not_negative("the variance between samples", scores)?;
         Self::new(2.0 * (1.0 - correlation) * scores, [within, within])
     }
@@ -87,20 +88,8 @@ impl PairedVariance {
     }
 }
 
-fn in_range(what: &'static str, value: f64, least: f64, most: f64) -> Result<(), StatsError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(StatsError::OutOfRange {
-        what,
-        value,
-        least,
-        most,
-    })
-}
-
 fn check_epochs(epochs: u32) -> Result<(), StatsError> {
-    in_range("epochs", f64::from(epochs), 1.0, f64::from(MOST_EPOCHS))
+    StatsError::check_range("epochs", f64::from(epochs), [1.0, f64::from(MOST_EPOCHS)])
 }
 
 fn check_difference(difference: f64) -> Result<(), StatsError> {
@@ -277,7 +266,7 @@ impl PairedDesign {
     }
 
     fn reached(&self, layout: &Layout, epochs: f64) -> Result<f64, StatsError> {
-        in_range("the correlation within a task", self.task_icc, 0.0, 1.0)?;
+        StatsError::check_range("the correlation within a task", self.task_icc, [0.0, 1.0])?;
         if layout.tasks() < LEAST_TASKS {
             let unit = "tasks";
             return Err(too_few("a comparison", unit, LEAST_TASKS, layout.tasks()));
@@ -391,13 +380,23 @@ pub struct RuleOut {
 /// # Errors
 /// The plan is beyond all bounds.
 pub fn rule_out_units(rate: Level, successes: u64, alpha: Level) -> Result<RuleOut, StatsError> {
+    let of = |units| RuleOut {
+        rate,
+        successes,
+        units,
+        alpha,
+    };
+    if successes == 0 {
+        let units = units_to_rule_out(rate, alpha)?.units;
+        return if units > MOST_UNITS {
+            Err(beyond())
+        } else {
+            Ok(of(units))
+        };
+    }
     let enough = |units: u64| -> Result<bool, StatsError> {
         if units > MOST_UNITS {
             return Err(beyond());
-        }
-        if successes == 0 {
-            // The logarithm keeps the digits of small rates.
-            return Ok(units as f64 * (-rate.get()).ln_1p() <= alpha.get().ln());
         }
         Ok(binomial_cdf(successes, units, rate.get())? <= alpha.get())
     };
@@ -415,10 +414,5 @@ pub fn rule_out_units(rate: Level, successes: u64, alpha: Level) -> Result<RuleO
             low = middle + 1;
         }
     }
-    Ok(RuleOut {
-        rate,
-        successes,
-        units: high,
-        alpha,
-    })
+    Ok(of(high))
 }

@@ -258,14 +258,12 @@ pub fn mean_pass(tasks: &[Rate], goal: Goal, confidence: Level) -> Result<OverTa
 
 /// Returns mean, standard error and Student's t interval of values of independent tasks.
 fn over_tasks(values: &[f64], confidence: Level) -> Result<OverTasks, StatsError> {
-    if values.len() < TASKS_TO_POOL {
-        return Err(StatsError::TooFew {
-            what: "an interval over tasks",
-            unit: "tasks",
-            needed: TASKS_TO_POOL as u64,
-            found: values.len() as u64,
-        });
-    }
+    StatsError::check_enough(
+        "an interval over tasks",
+        "tasks",
+        TASKS_TO_POOL as u64,
+        values.len() as u64,
+    )?;
     let mean = plain(values)?;
     Ok(OverTasks {
         estimate: mean.interval(confidence)?,
@@ -303,14 +301,7 @@ pub fn best_of(scores: &[f64], k: u64) -> Result<BestOf, StatsError> {
             most: runs as f64,
         });
     }
-    if runs < k {
-        return Err(StatsError::TooFew {
-            what: "best of k",
-            unit: "runs",
-            needed: k,
-            found: runs,
-        });
-    }
+    StatsError::check_enough("best of k", "runs", k, runs)?;
     let mut sorted = scores.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     // The greatest of n is the best with probability k/n; each next one with that of the one before, times (i-k)/(i-1).

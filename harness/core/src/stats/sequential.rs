@@ -10,7 +10,10 @@ mod sprt;
 mod tests;
 mod walk;
 
-pub use design::{DesignGoal, FixedDesign, GroupDesign, fixed_design, group_design, repeated_fixed_test};
+pub use design::{
+    DesignGoal, FixedDesign, GroupDesign, MOST_FIXED_SUCCESSES, fixed_design, group_design,
+    repeated_fixed_test,
+};
 pub use spending::{Checkpoint, Schedule, Spending, Spent};
 pub use sprt::{Sprt, SprtStep};
 pub use walk::{Characteristics, CriticalCounts, LookShare, characteristics};

@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use audit::{Audit, AuditedRate, Conversion, audit_interval, audited_rate};
 pub use posterior::{SpuriousPosterior, spurious_posterior};
 
-use super::interval::clopper_pearson;
+use super::interval::{clopper_pearson, two_sided};
 use super::special::{normal_cdf, normal_quantile};
 use super::{Estimate, Interval, Level, Method, Rate, Side, StatsError};
 
@@ -136,14 +136,12 @@ pub fn spurious_bounds(rate: &Rate, spurious: u64, confidence: Level) -> Result<
 }
 
 fn check_spurious(rate: &Rate, spurious: u64) -> Result<(), StatsError> {
-    if rate.units() == 0 {
-        return Err(StatsError::TooFew {
-            what: "a success rate beside spurious failures",
-            unit: "trials",
-            needed: 1,
-            found: 0,
-        });
-    }
+    StatsError::check_enough(
+        "a success rate beside spurious failures",
+        "trials",
+        1,
+        rate.units(),
+    )?;
     at_most("spurious failures", spurious, rate.failures())
 }
 
@@ -196,7 +194,7 @@ pub fn imbens_manski(rate: &Rate, spurious: u64, confidence: Level) -> Result<Id
     let apart = n.sqrt() * (most - least) / sd(least).max(sd(most));
     let (mut low, mut high) = (
         normal_quantile(confidence.get())?.max(0.0),
-        normal_quantile(f64::midpoint(1.0, confidence.get()))?,
+        two_sided(confidence)?,
     );
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);

@@ -93,10 +93,7 @@ pub fn plain(scores: &[f64]) -> Result<Mean, StatsError> {
     at_least_two("a standard error", "scores", scores.len())?;
     let n = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / n;
-    let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
-    // The mean of equal scores may be off in its last digit, which is no spread.
-    let equal = scores.windows(2).all(|pair| pair[0].total_cmp(&pair[1]).is_eq());
-    let squares = if equal { 0.0 } else { squares };
+    let squares: f64 = scores.iter().map(|score| square(*score, mean)).sum();
     Ok(Mean {
         value: mean,
         standard_error: (squares / (n - 1.0) / n).sqrt(),
@@ -110,14 +107,7 @@ pub fn plain(scores: &[f64]) -> Result<Mean, StatsError> {
 /// # Errors
 /// Nothing was counted.
 pub fn proportion(rate: &Rate) -> Result<Mean, StatsError> {
-    if rate.units() == 0 {
-        return Err(StatsError::TooFew {
-            what: "a standard error",
-            unit: "units",
-            needed: 1,
-            found: 0,
-        });
-    }
+    StatsError::check_enough("a standard error", "units", 1, rate.units())?;
     let n = rate.units() as f64;
     let p = rate.successes() as f64 / n;
     Ok(Mean {
@@ -214,22 +204,25 @@ pub fn clustered_counts(tasks: &[Rate]) -> Result<ClusteredMean, StatsError> {
     Ok(over_clusters(&totals, p * (1.0 - p) / (n - 1.0)))
 }
 
+/// Returns the square of a distance; the rounding of equal values is no spread.
+fn square(value: f64, expected: f64) -> f64 {
+    let distance = value - expected;
+    if distance.abs() <= 1e-13 * (value.abs() + expected.abs()) {
+        0.0
+    } else {
+        distance * distance
+    }
+}
+
 /// Returns the mean with its errors; `independent` is the variance of the mean of independent scores.
 fn over_clusters(totals: &[ClusterTotal], independent: f64) -> ClusteredMean {
     let n = totals.iter().map(|total| total.scores).sum::<u64>() as f64;
     let value = totals.iter().map(|total| total.sum).sum::<f64>() / n;
-    let square = |total: &ClusterTotal| {
-        let expected = value * total.scores as f64;
-        let distance = total.sum - expected;
-        // The rounding of equal means is no spread.
-        if distance.abs() <= 1e-13 * (total.sum.abs() + expected.abs()) {
-            0.0
-        } else {
-            distance * distance
-        }
-    };
+    let squares = totals
+        .iter()
+        .map(|total| square(total.sum, value * total.scores as f64));
     let count = totals.len() as f64;
-    let variance = totals.iter().map(square).sum::<f64>() / (n * n);
+    let variance = squares.sum::<f64>() / (n * n);
     let mean = |variance: f64, kind| Mean {
         value,
         standard_error: variance.sqrt(),
@@ -274,14 +267,7 @@ pub fn resampling(between: f64, within: f64, repeats: u64) -> Result<Resampling,
             });
         }
     }
-    if repeats == 0 {
-        return Err(StatsError::TooFew {
-            what: "the variance of a repeated sample",
-            unit: "repeats",
-            needed: 1,
-            found: 0,
-        });
-    }
+    StatsError::check_enough("the variance of a repeated sample", "repeats", 1, repeats)?;
     let single = between + within;
     let variance = between + within / repeats as f64;
     let reduction = if single > 0.0 {
@@ -297,14 +283,7 @@ pub fn resampling(between: f64, within: f64, repeats: u64) -> Result<Resampling,
 }
 
 fn at_least_two(what: &'static str, unit: &'static str, found: usize) -> Result<(), StatsError> {
-    if found < 2 {
-        return Err(StatsError::TooFew {
-            what,
-            unit,
-            needed: 2,
-            found: found as u64,
-        });
-    }
+    StatsError::check_enough(what, unit, 2, found as u64)?;
     Ok(())
 }
 
@@ -313,6 +292,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_rounding_of_equal_scores_is_no_spread() {
+        // Both differences are 0.1, and not the same number.
+        let scores: [f64; 2] = [0.3 - 0.2, 0.2 - 0.1];
+        assert!(scores[0].total_cmp(&scores[1]).is_ne());
+        assert_eq!(
+            plain(&scores).unwrap().standard_error.to_bits(),
+            0.0_f64.to_bits()
+        );
+    }
 
     #[test]
     fn what_is_too_few_or_no_number_is_refused() {

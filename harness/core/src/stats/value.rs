@@ -473,6 +473,38 @@ pub enum StatsError {
 }
 
 impl StatsError {
+    /// Checks that there is enough of something.
+    ///
+    /// # Errors
+    /// There is not.
+    pub fn check_enough(what: &'static str, unit: &'static str, needed: u64, found: u64) -> Result<(), Self> {
+        if found >= needed {
+            return Ok(());
+        }
+        Err(Self::TooFew {
+            what,
+            unit,
+            needed,
+            found,
+        })
+    }
+
+    /// Checks that a value lies within a closed range.
+    ///
+    /// # Errors
+    /// It does not, or is no number.
+    pub fn check_range(what: &'static str, value: f64, [least, most]: [f64; 2]) -> Result<(), Self> {
+        if (least..=most).contains(&value) {
+            return Ok(());
+        }
+        Err(Self::OutOfRange {
+            what,
+            value,
+            least,
+            most,
+        })
+    }
+
     /// Checks that every value is finite.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ impl Row<'_> {
     }
 }
 
-/// Reads the rows and hands them on; problems of form are reported. Returns the place of the header, if there is one.
+/// Reads the rows and hands them on; problems of form are reported.
 pub(super) fn each(text: &str, reader: &mut Reader<'_>, mut then: impl FnMut(&Row<'_>, &mut Reader<'_>)) {
     if text.trim_start().starts_with('{') {
         json_lines(text, reader, &mut then);

@@ -183,14 +183,7 @@ fn over_units(
     confidence: Level,
 ) -> Result<Estimate, StatsError> {
     let units = tallies.len() as u64;
-    if units < 2 {
-        return Err(StatsError::TooFew {
-            what,
-            unit: "units with enough labels",
-            needed: 2,
-            found: units,
-        });
-    }
+    StatsError::check_enough(what, "units with enough labels", 2, units)?;
     let totals = Totals::of(tallies);
     let value = statistic(&totals).ok_or_else(|| one_label(what))?;
     let agreeing = tallies

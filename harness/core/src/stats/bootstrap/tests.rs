@@ -149,3 +149,13 @@ proptest! {
         prop_assert!((found.mean - plain.value).abs() < 1e-12);
     }
 }
+
+/// Two means of three scores each that are 0, and that rounding leaves on either side of it.
+#[test]
+fn ties_are_found_where_sums_cancel() {
+    let (one, other) = ((0.1_f64 + 0.2) - 0.3, (0.2_f64 - 0.3) + 0.1);
+    assert!(one.total_cmp(&other).is_ne());
+    let draws = seeded(4);
+    let resamples = Resamples::drawn(vec![-0.4, one, one, 0.4], draws).unwrap();
+    assert!((resamples.share_below(other, Ties::Exact) - 0.5).abs() < 1e-12);
+}

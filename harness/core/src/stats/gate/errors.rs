@@ -50,14 +50,7 @@ impl CheckpointErrors {
     /// # Errors
     /// There is no domain, or a share is below the smallest positive `f64`.
     pub fn among(&self, domains: usize) -> Result<DomainErrors, StatsError> {
-        if domains == 0 {
-            return Err(StatsError::TooFew {
-                what: "a gate",
-                unit: "domains",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("a gate", "domains", 1, domains as u64)?;
         let share = |level: Level| {
             Level::new(
                 "the share of a domain in the error rate",

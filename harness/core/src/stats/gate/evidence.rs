@@ -98,14 +98,7 @@ impl Families {
     /// # Errors
     /// It has no trial, or more than 10¹².
     pub fn push(&mut self, family: Tally) -> Result<(), StatsError> {
-        if family.trials()? == 0 {
-            return Err(StatsError::TooFew {
-                what: "a family of a gate",
-                unit: "trials",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("a family of a gate", "trials", 1, family.trials()?)?;
         self.0.push(family);
         Ok(())
     }

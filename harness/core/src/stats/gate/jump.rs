@@ -26,20 +26,13 @@ impl Observed {
     /// # Errors
     /// The compute is not positive and finite, nothing was counted, or the design effect is not between 1 and 10⁶.
     pub fn new(compute: f64, rate: &Rate, design_effect: f64) -> Result<Self, StatsError> {
-        in_range(
+        StatsError::check_range(
             "the compute of a checkpoint",
             compute,
             [f64::MIN_POSITIVE, f64::MAX],
         )?;
-        in_range("a design effect", design_effect, [1.0, 1e6])?;
-        if rate.units() == 0 {
-            return Err(StatsError::TooFew {
-                what: "the score of a checkpoint",
-                unit: "units",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_range("a design effect", design_effect, [1.0, 1e6])?;
+        StatsError::check_enough("the score of a checkpoint", "units", 1, rate.units())?;
         let (successes, failures) = (rate.successes() as f64 + 0.5, rate.failures() as f64 + 0.5);
         Ok(Self {
             ln_compute: compute.ln(),
@@ -80,14 +73,7 @@ pub struct Jump {
 pub fn jump(earlier: &[Observed], now: &Observed) -> Result<Jump, StatsError> {
     const WHAT: &str = "the forecast of a checkpoint";
     let checkpoints = earlier.len() as u64;
-    if checkpoints < 3 {
-        return Err(StatsError::TooFew {
-            what: WHAT,
-            unit: "earlier checkpoints",
-            needed: 3,
-            found: checkpoints,
-        });
-    }
+    StatsError::check_enough(WHAT, "earlier checkpoints", 3, checkpoints)?;
     let m = checkpoints as f64;
     let mean = |of: fn(&Observed) -> f64| earlier.iter().map(of).sum::<f64>() / m;
     let (x_mean, y_mean) = (mean(|point| point.ln_compute), mean(|point| point.logit));
@@ -118,17 +104,5 @@ pub fn jump(earlier: &[Observed], now: &Observed) -> Result<Jump, StatsError> {
         standard_error,
         jumped: excess > STANDARD_ERRORS,
         checkpoints,
-    })
-}
-
-fn in_range(what: &'static str, value: f64, [least, most]: [f64; 2]) -> Result<(), StatsError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(StatsError::OutOfRange {
-        what,
-        value,
-        least,
-        most,
     })
 }

@@ -180,7 +180,7 @@ pub(super) fn least_shown_below(data: &Data, needed: f64) -> Result<f64, StatsEr
     };
     // At the observed rate there is no evidence, and beyond it evidence grows with the threshold.
     let found = crossing(&Search::logit(mean_logit(data)), excess)?;
-    Ok(found.map_or(1.0, |logit| logistic(logit).next_up()))
+    Ok(found.map_or(1.0, |logit| logistic(logit).next_up().min(1.0)))
 }
 
 /// Returns the largest threshold that the data show the rate to be above, 0 if there is none; rounded outward.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::stats::special::normal_quantile;
+use crate::stats::interval::two_sided;
 use crate::stats::{Estimate, Interval, Level, Method, Side, StatsError};
 
 /// A unit with what a person found and what the judge said, both from 0 to 1.
@@ -60,7 +60,7 @@ pub fn ppi_mean(
     confidence: Level,
 ) -> Result<PredictionPowered, StatsError> {
     check_labels(both, judged_only)?;
-    let z = normal_quantile(f64::midpoint(1.0, confidence.get()))?;
+    let z = two_sided(confidence)?;
     let (n, more) = (both.len() as f64, judged_only.len() as f64);
     let lambda = match reliance {
         Reliance::Full => 1.0,
@@ -133,14 +133,7 @@ fn check_labels(both: &[Judged], judged_only: &[f64]) -> Result<(), StatsError> 
     ];
     for (what, values) in lists {
         let values: Vec<f64> = values;
-        if values.len() < 2 {
-            return Err(StatsError::TooFew {
-                what,
-                unit: "units",
-                needed: 2,
-                found: values.len() as u64,
-            });
-        }
+        StatsError::check_enough(what, "units", 2, values.len() as u64)?;
         StatsError::check_finite(what, &values)?;
         if let Some(value) = values.into_iter().find(|value| !(0.0..=1.0).contains(value)) {
             return Err(StatsError::OutOfRange {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::gate::{Rule, critical_counts};
 use super::super::interval::units_to_rule_out;
 use super::super::sequential::{CriticalCounts, DesignGoal, characteristics, fixed_design};
-use super::{Level, StatsError, in_range, too_few};
+use super::{Level, StatsError, too_few};
 
 /// More units than this are not followed.
 pub const MOST_GATE_UNITS: u64 = 5_000;
@@ -47,7 +47,8 @@ pub struct GateNeed {
     /// Independent units by which it is shown with that probability, looking after each; nothing if these are more than
     /// [`MOST_GATE_UNITS`].
     pub units: Option<u64>,
-    /// What one look at the end takes instead; nothing if that is more than a million units.
+    /// What one look at the end takes instead; nothing if that allows more than [`MOST_FIXED_SUCCESSES`](crate::stats::sequential::MOST_FIXED_SUCCESSES) successes
+    /// (failures, to show "above").
     pub fixed: Option<FixedNeed>,
 }
 
@@ -114,7 +115,7 @@ impl GateOutlook {
     /// # Errors
     /// The rate does not lie from 0 to 1, or is the threshold itself, at which a gate must show nothing.
     pub fn need(&mut self, rate: f64, power: Level) -> Result<GateNeed, StatsError> {
-        in_range("the true rate", rate, 0.0, 1.0)?;
+        StatsError::check_range("the true rate", rate, [0.0, 1.0])?;
         let shows = Shows::at(rate, self.rule.threshold).ok_or(StatsError::Undefined {
             what: "the number of units for a gate",
             why: "at the threshold itself nothing may be shown",
@@ -170,7 +171,7 @@ impl GateOutlook {
                 };
                 match fixed_design(&goal) {
                     Ok(design) => (design.units, design.at_most),
-                    // The rate lies on the right side, so what is left is a design beyond a million units.
+                    // The rate lies on the right side, so what is left is a design that allows too many successes.
                     Err(StatsError::Undefined { .. }) => return Ok(None),
                     Err(error) => return Err(error),
                 }
@@ -193,7 +194,7 @@ impl GateOutlook {
         if units == 0 {
             return Err(too_few("a gate", "units", 1, 0));
         }
-        in_range("the units of a gate", units as f64, 1.0, MOST_GATE_UNITS as f64)?;
+        StatsError::check_range("the units of a gate", units as f64, [1.0, MOST_GATE_UNITS as f64])?;
         let found = characteristics(rate, self.counts_to(units)?)?;
         Ok(GateChance {
             rate,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{MOST_UNITS, beyond, check_epochs, in_range, too_few, whole};
+use super::{MOST_UNITS, beyond, check_epochs, too_few, whole};
 use crate::stats::StatsError;
 
 /// How trials lie in samples and samples in tasks.
@@ -92,8 +92,8 @@ impl Layout {
     /// # Errors
     /// A correlation does not lie from 0 to 1.
     pub fn effective(&self, same_sample: f64, same_task: f64) -> Result<EffectiveTrials, StatsError> {
-        in_range("the correlation within a sample", same_sample, 0.0, 1.0)?;
-        in_range("the correlation within a task", same_task, 0.0, 1.0)?;
+        StatsError::check_range("the correlation within a sample", same_sample, [0.0, 1.0])?;
+        StatsError::check_range("the correlation within a task", same_task, [0.0, 1.0])?;
         let epochs = f64::from(self.epochs);
         let others = epochs * (self.crowding - 1.0);
         let design_effect = 1.0 + (epochs - 1.0) * same_sample.max(same_task) + others * same_task;

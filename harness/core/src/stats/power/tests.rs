@@ -307,3 +307,14 @@ fn impossible_gates_are_refused() {
     assert!(gate(0.1).chance(0.0, MOST_GATE_UNITS + 1).is_err());
     assert!(gate(0.1).chance(-1.0, 10).is_err());
 }
+
+/// Where `1 - rate` is a power of alpha, rounding must not ask for one unit more.
+#[test]
+fn without_a_success_one_formula_serves_both() {
+    let (rate, alpha) = (level(0.99), level(0.01));
+    let by_interval = crate::stats::interval::units_to_rule_out(rate, alpha)
+        .unwrap()
+        .units;
+    assert_eq!(by_interval, 1);
+    assert_eq!(rule_out_units(rate, 0, alpha).unwrap().units, by_interval);
+}

@@ -40,6 +40,9 @@ pub struct DesignGoal {
     pub power: Level,
 }
 
+/// The most successes that a design with one look may allow.
+pub const MOST_FIXED_SUCCESSES: u64 = 10_000;
+
 /// Returns the smallest exact design with one look.
 ///
 /// The first `n` for which the largest `c` with `P(X ≤ c | n, τ) ≤ α` has `P(X ≤ c | n, p) ≥ power`, `X` binomial. Since `c`
@@ -50,7 +53,6 @@ pub struct DesignGoal {
 /// `rate` is not below `threshold`, or the design allows more than 10,000 successes.
 pub fn fixed_design(goal: &DesignGoal) -> Result<FixedDesign, StatsError> {
     const WHAT: &str = "a fixed design that rules a rate out";
-    const MOST_SUCCESSES: u64 = 10_000;
     if goal.rate >= goal.threshold {
         return Err(StatsError::Undefined {
             what: WHAT,
@@ -58,7 +60,7 @@ pub fn fixed_design(goal: &DesignGoal) -> Result<FixedDesign, StatsError> {
         });
     }
     let mut units = units_to_rule_out(goal.threshold, goal.alpha)?.units;
-    for at_most in 0..=MOST_SUCCESSES {
+    for at_most in 0..=MOST_FIXED_SUCCESSES {
         // At a critical number the power falls with more units, so only the fewest for each number can be the design.
         if at_most > 0 {
             units = fewest_units(at_most, units, goal)?;

@@ -23,14 +23,12 @@ impl Checkpoint {
     /// # Errors
     /// It is 0.
     pub fn new(number: u64) -> Result<Self, StatsError> {
-        if number == 0 {
-            return Err(StatsError::TooFew {
-                what: "the number of a checkpoint in its series",
-                unit: "checkpoints",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough(
+            "the number of a checkpoint in its series",
+            "checkpoints",
+            1,
+            number,
+        )?;
         Ok(Self(number))
     }
 

@@ -24,14 +24,7 @@ impl Audit {
     pub fn new(failures: u64, audited: u64, spurious: u64) -> Result<Self, StatsError> {
         at_most("audited failures", audited, failures)?;
         at_most("spurious failures in the audit", spurious, audited)?;
-        if audited == 0 {
-            return Err(StatsError::TooFew {
-                what: "an audit",
-                unit: "audited failures",
-                needed: 1,
-                found: 0,
-            });
-        }
+        StatsError::check_enough("an audit", "audited failures", 1, audited)?;
         Ok(Self {
             failures,
             audited,
