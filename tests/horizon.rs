@@ -278,3 +278,19 @@ fn metrs_runs_give_metrs_numbers() {
         "shorter than the shortest task (2 min)"
     );
 }
+
+/// Draws from outcomes that are all the same fraction show no spread, which is not certainty.
+#[test]
+fn outcomes_that_are_all_alike_leave_an_interval() {
+    let context = Context::new();
+    let rows = "m,a,f,2,0.3\nm,b,g,8,0.3\nm,c,h,30,0.3\n";
+    let text = format!("alias,task_id,task_family,human_minutes,score_cont\n{rows}");
+    context.write("runs.csv", &text);
+    let text = context.run("horizon runs.csv --outcome score --draws 50").text;
+    let row = text.lines().find(|line| line.trim_start().starts_with("m "));
+    let told = row.unwrap().split("none:").next().unwrap();
+    assert_eq!(
+        told.split_whitespace().collect::<Vec<_>>().join(" "),
+        "m 3 3 3 0.9/3; 30.0% [0.0%, 90.6%]"
+    );
+}

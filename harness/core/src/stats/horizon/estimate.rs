@@ -252,12 +252,13 @@ impl Subject<'_> {
         let mut means: Vec<f64> = self.drawn.iter().filter_map(|drawn| of(&drawn.means)).collect();
         let families = families.len() as u64;
         let value = of(&self.fitted.means).unwrap_or(f64::NAN);
+        // Draws of outcomes that are all alike show no spread, which is not certainty.
+        let spread = percentile_interval(&mut means, self.confidence)
+            .filter(|found| value > 0.0 && value < 1.0 && found.upper - found.lower > 1e-12);
         let interval = if self.drawn.is_empty() {
             None
-        } else if value > 0.0 && value < 1.0 {
-            percentile_interval(&mut means, self.confidence)
         } else {
-            alike(value, families, self.confidence)
+            spread.or_else(|| alike(value, families, self.confidence))
         };
         BucketEstimate {
             bucket,
@@ -322,9 +323,20 @@ pub(super) fn percentile(values: &mut [f64], share: f64) -> Option<f64> {
     Some(low + part * (high - low))
 }
 
-/// Returns the interval where all outcomes are alike: Clopper and Pearson's, with families as units.
+/// Returns the interval where all outcomes are alike: Clopper and Pearson's, with families as units. A fraction of the
+/// families lies between two counts; each end is that of the count on its side.
 fn alike(value: f64, families: u64, confidence: Level) -> Option<Interval> {
-    let successes = if value > 0.0 { families } else { 0 };
-    let rate = Rate::of(successes, families).ok()?;
-    clopper_pearson(&rate, confidence, Side::Two).ok()
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a mean between 0 and 1 times a count"
+    )]
+    let whole = |count: f64| (count as u64).min(families);
+    let exact = |successes| clopper_pearson(&Rate::of(successes, families).ok()?, confidence, Side::Two).ok();
+    let successes = value * families as f64;
+    let (low, high) = (exact(whole(successes.floor()))?, exact(whole(successes.ceil()))?);
+    Some(Interval {
+        upper: high.upper,
+        ..low
+    })
 }
